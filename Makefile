@@ -1,0 +1,135 @@
+# cpagent: one non-recursive Makefile.
+#   make            build everything            make check    install what is missing, run all tests
+#   make demo       the main job on a small cluster on this machine
+#   make bench      figures against peers       make layers   check that dependencies run one way
+#   make install DESTDIR= PREFIX=               make clean
+#   SAN=address,undefined or SAN=thread builds with sanitizers, in a directory of its own.
+
+PREFIX ?= /usr/local
+CC ?= cc
+SAN ?=
+PROTOC ?= protoc-c
+PKGS := libuv libsodium nanomsg libnl-3.0 libnl-genl-3.0 libprotobuf-c jansson libzstd libxxhash lmdb
+
+comma := ,
+variant := $(filter-out cc,$(notdir $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+B := build/$(if $(variant),$(variant:-%=%),default)
+
+WARN := -Wall -Wextra -Wconversion -Werror -Wno-format-truncation
+OPT ?= -O2
+CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -Ihooks
+CFLAGS += -std=gnu11 $(OPT) -g -fPIC -fvisibility=hidden -pthread $(WARN) -MMD -MP
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+
+# ---- what there is -------------------------------------------------------------------------------
+PROTO_SRC := $(wildcard lib/wire/*.proto agent/ports/*.proto)
+PROTO_C := $(PROTO_SRC:%.proto=$(B)/gen/%.pb-c.c)
+LIB_SRC := $(wildcard lib/base/*.c lib/arena/*.c lib/wire/*.c lib/chunk/*.c)
+AGENT_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c agent/core/*.c agent/ports/*.c))
+CLI_SRC := $(filter-out agent/cli/main.c,$(wildcard agent/cli/*.c))
+HOOKS_SRC := $(wildcard hooks/*.c)
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard hooks/examples/*.c))
+UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c tests/sim/test_*.c))
+# what the hook library needs of lib: the arena alone, and it needs nothing but libc
+ARENA_SRC := $(wildcard lib/arena/*.c)
+
+obj = $(patsubst %.c,$(B)/%.o,$(1))
+LIB_OBJ := $(call obj,$(LIB_SRC)) $(PROTO_C:.c=.o)
+
+PROGRAMS := $(B)/cpagentd $(B)/cpagent $(B)/cpinit $(B)/cpfence
+HOOK_LIBS := $(B)/libcpagent.so $(B)/libcpagent.a
+
+.PHONY: all check check-unit check-system demo bench deps install layers clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+all: $(PROGRAMS) $(HOOK_LIBS) $(EXAMPLES)
+
+# ---- programs ------------------------------------------------------------------------------------
+$(B)/libbase.a: $(LIB_OBJ) $(call obj,$(AGENT_SRC) $(CLI_SRC))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(B)/cpagentd: $(B)/agent/main.o $(B)/libbase.a
+$(B)/cpagent: $(B)/agent/cli/main.o $(B)/libbase.a
+$(B)/cpfence: $(B)/agent/init/cpfence.o $(B)/libbase.a
+$(B)/cpagentd $(B)/cpagent $(B)/cpfence:
+	@echo "  LD    $@"
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
+# cpinit is pid 1 of every job and part of every image: static, small, never sanitized
+$(B)/cpinit: agent/init/cpinit.c $(wildcard agent/init/*.h)
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(CPPFLAGS) -std=gnu11 -Os $(WARN) -static -MMD -MP -MF $(B)/cpinit.d -o $@ $<
+
+$(B)/libcpagent.so: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
+	@echo "  LD    $@"
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,libcpagent.so.1 -o $@ $^
+	@ln -sf libcpagent.so $(B)/libcpagent.so.1
+
+$(B)/libcpagent.a: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(EXAMPLES): $(B)/%: $(B)/%.o $(B)/libcpagent.a
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
+
+$(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
+
+# ---- objects -------------------------------------------------------------------------------------
+$(B)/%.o: %.c | $(PROTO_C)
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) $(PKG_CFLAGS) -c -o $@ $<
+
+$(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
+	@$(CC) -I$(B)/gen -std=gnu11 $(OPT) -g -fPIC $(SANFLAGS) $(PKG_CFLAGS) -c -o $@ $<
+
+$(B)/gen/%.pb-c.c: %.proto
+	@mkdir -p $(@D) $(B)/gen
+	@echo "  PROTO $<"
+	@$(PROTOC) --c_out=$(B)/gen $<
+
+# ---- tests, demo, bench --------------------------------------------------------------------------
+deps:
+	@packaging/deps
+
+# A fresh machine may lack the libraries that decide the flags above, so check and demo install
+# first and then call make again.
+check: deps
+	@$(MAKE) --no-print-directory all unit
+	@B=$(B) tests/run
+
+unit: $(UNIT)
+.PHONY: unit
+
+check-unit: unit
+	@B=$(B) tests/run unit
+
+check-system: all
+	@B=$(B) tests/run system
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@B=$(B) tests/demo
+
+bench: deps
+	@$(MAKE) --no-print-directory all benches
+	@B=$(B) tests/bench/run
+
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+benches: $(BENCHES)
+.PHONY: benches
+$(BENCHES): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
+
+layers:
+	@tests/layers
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
