@@ -15,7 +15,7 @@ comma := ,
 variant := $(filter-out cc,$(notdir $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B := build/$(if $(variant),$(variant:-%=%),default)
 
-WARN := -Wall -Wextra -Wconversion -Werror -Wno-format-truncation
+WARN := -Wall -Wextra -Wconversion -Werror $(if $(findstring clang,$(CC)),,-Wno-format-truncation)
 OPT ?= -O2
 CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -Ihooks
 CFLAGS += -std=gnu11 $(OPT) -g -fPIC -fvisibility=hidden -pthread $(WARN) -MMD -MP
@@ -59,10 +59,11 @@ $(B)/cpagentd $(B)/cpagent $(B)/cpfence:
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
 
 # cpinit is pid 1 of every job and part of every image: static, small, never sanitized
-$(B)/cpinit: agent/init/cpinit.c $(wildcard agent/init/*.h)
+CPINIT_SRC := $(addprefix agent/init/,cpinit.c spec.c mounts.c command.c)
+$(B)/cpinit: $(CPINIT_SRC) $(wildcard agent/init/*.h)
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	@$(CC) $(CPPFLAGS) -std=gnu11 -Os $(WARN) -static -MMD -MP -MF $(B)/cpinit.d -o $@ $<
+	@$(CC) $(CPPFLAGS) -std=gnu11 -Os $(WARN) -static -s -o $@ $(CPINIT_SRC)
 
 $(B)/libcpagent.so: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@echo "  LD    $@"
