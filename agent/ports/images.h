@@ -19,10 +19,10 @@ struct images_size {
 
 /* Describe every file in dir into gen->files, n_files and size (owned by gen: replaced if there were any; freed by
  * cpa__generation__free_unpacked() or images_forget()). sizes may be NULL; a file not in it counts as long
- * as it is. Names that start with '.' are left out, and so is `sizes`' entry of 0 bytes. ERR_FAILED: a file that cannot be
- * read, is shorter than its size, or is neither file nor directory. */
+ * as it is. Names that start with '.' are left out, and so is `sizes`' entry of 0 bytes. ERR_FAILED: a file that
+ * cannot be read, is shorter than its size, or is neither file nor directory. */
 int images_describe(const char *dir, const struct images_size *sizes, size_t n_sizes, Cpa__Generation *gen,
-		    struct err *e);
+                    struct err *e);
 
 /* Free gen's files and leave it without any. */
 void images_forget(Cpa__Generation *gen);
@@ -39,6 +39,6 @@ int images_find(const Cpa__Generation *gen, const uint8_t *id, size_t *file, uin
 
 /* A chunk's bytes into buf of CHUNK_BYTES, checked against its id. ERR_NOT_FOUND, ERR_FAILED. */
 int images_read(const char *dir, const Cpa__Generation *gen, const uint8_t *id, void *buf, size_t *len,
-		struct err *e);
+                struct err *e);
 
 #endif

@@ -40,7 +40,7 @@ struct store_item {
 /* Open or create. budget: bytes that chunks may take, 0 for no bound. key: the cluster's (copied). Removes what a
  * killed agent left half-written; a manifest that does not verify or lacks a chunk is dropped. */
 int store_open(const char *dir, uint64_t budget, const uint8_t key[MANIFEST_KEY_BYTES], struct store **s,
-	       struct err *e);
+               struct err *e);
 void store_close(struct store *s);
 
 /* Bytes that chunks and manifests take now. */
@@ -55,8 +55,8 @@ bool store_has(struct store *s, uint32_t uid, const uint8_t *id);
 /* Take a chunk in: len bytes as they came, raw_len when unpacked. Verified against id. Held already: no error.
  * ERR_FAILED: it does not match its id, the budget is spent (after removing what nobody refers to), or the
  * file system is full. */
-int store_put_chunk(struct store *s, uint32_t uid, const uint8_t *id, const void *bytes, size_t len, bool compressed,
-		    size_t raw_len, struct err *e);
+int store_put_chunk(struct store *s, uint32_t uid, const uint8_t *id, const void *bytes, size_t len,
+                    bool compressed, size_t raw_len, struct err *e);
 
 /* The raw bytes into buf of CHUNK_BYTES, verified. Not for the all-zero id (its length is the manifest's).
  * ERR_NOT_FOUND; ERR_FAILED: damaged (and then removed from the store, so that it can be fetched again). */
@@ -64,13 +64,13 @@ int store_get_chunk(struct store *s, uint32_t uid, const uint8_t *id, void *buf,
 
 /* The bytes as they lie in the store, to send them on without packing again; verified all the same. */
 int store_get_packed(struct store *s, uint32_t uid, const uint8_t *id, void *buf, size_t *len, bool *compressed,
-		     size_t *raw_len, struct err *e);
+                     size_t *raw_len, struct err *e);
 
 /* The ids that m names and the store lacks, each once, no zeros: *ids owned (free), NULL when there are none. */
 int store_missing(struct store *s, const struct manifest *m, struct chunk_id **ids, size_t *n, struct err *e);
 
-/* While a pin lives, store_gc() leaves the chunks that m names alone: take it before store_missing(), drop it after
- * store_put_manifest(). NULL only when memory is out. store_unpin(NULL) is allowed. */
+/* While a pin lives, store_gc() leaves the chunks that m names alone: take it before store_missing(), drop it
+ * after store_put_manifest(). NULL only when memory is out. store_unpin(NULL) is allowed. */
 struct store_pin *store_pin(struct store *s, const struct manifest *m);
 void store_unpin(struct store *s, struct store_pin *pin);
 
@@ -81,9 +81,9 @@ int store_put_manifest(struct store *s, Cpa__What what, const uint8_t *sealed, s
 
 /* The sealed bytes (owned, free), or the unpacked manifest (manifest_free). ERR_NOT_FOUND, ERR_FAILED. */
 int store_manifest_read(struct store *s, const char *job, Cpa__What what, uint64_t number, uint8_t **sealed,
-			size_t *len, struct err *e);
+                        size_t *len, struct err *e);
 int store_manifest_open(struct store *s, const char *job, Cpa__What what, uint64_t number, struct manifest *m,
-			struct err *e);
+                        struct err *e);
 
 /* Held items of a job (NULL: of all), per job keysets and generations, newest first: *items owned (free). */
 int store_list(struct store *s, const char *job, struct store_item **items, size_t *n, struct err *e);
@@ -100,7 +100,8 @@ int store_keep(struct store *s, const char *job, Cpa__What what, size_t n, struc
 int store_drop_job(struct store *s, const char *job, struct err *e);
 
 /* Small facts about a job, `spec` and `record`: written whole, sealed on disk. Reading: *data owned (free). */
-int store_put_note(struct store *s, const char *job, const char *name, const void *data, size_t len, struct err *e);
+int store_put_note(struct store *s, const char *job, const char *name, const void *data, size_t len,
+                   struct err *e);
 int store_get_note(struct store *s, const char *job, const char *name, uint8_t **data, size_t *len, struct err *e);
 
 /* Remove chunks that no manifest and no pin names. *freed (may be NULL): bytes. */
@@ -112,7 +113,7 @@ int store_gc(struct store *s, uint64_t *freed, struct err *e);
  * already), zeros become holes, what gen does not name is removed. Every chunk is verified. */
 int store_assemble(struct store *s, const Cpa__Generation *gen, const char *dir, struct err *e);
 
-/* The value of keys->keys[index] into buf of its value's size. */
+/* The bytes of keys->keys[index] into buf, which has room for them. Every chunk is verified. */
 int store_key_value(struct store *s, const Cpa__Keyset *keys, size_t index, void *buf, struct err *e);
 
 /* ---- disk ---- */
@@ -130,11 +131,11 @@ typedef void store_skipped_fn(void *ctx, const char *job, Cpa__What what, uint64
  * no longer held is removed only when all of that is on the disk. So a power cut, a full disk or a kill at
  * any moment leaves the last complete save. One save at a time. saved and skipped may be NULL. */
 int store_save(struct store *s, const char *durable_dir, struct store_saved *saved, store_skipped_fn *skipped,
-	       void *ctx, struct err *e);
+               void *ctx, struct err *e);
 
 /* Take back what durable_dir holds, each job's newest first, everything verified; what is damaged or does not fit
  * the budget is passed over with a reason. A directory that is not there is an empty save. */
 int store_load(struct store *s, const char *durable_dir, struct store_saved *loaded, store_skipped_fn *skipped,
-	       void *ctx, struct err *e);
+               void *ctx, struct err *e);
 
 #endif

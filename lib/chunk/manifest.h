@@ -29,14 +29,14 @@ struct manifest {
 /* Sealed bytes of a generation or keyset into *out (owned, free()). It is checked as by unpacking: what would be
  * refused there is refused here, ERR_FAILED. */
 int manifest_pack_generation(const Cpa__Generation *gen, const uint8_t key[MANIFEST_KEY_BYTES], uint8_t **out,
-			     size_t *len, struct err *e);
-int manifest_pack_keyset(const Cpa__Keyset *keys, const uint8_t key[MANIFEST_KEY_BYTES], uint8_t **out, size_t *len,
-			 struct err *e);
+                             size_t *len, struct err *e);
+int manifest_pack_keyset(const Cpa__Keyset *keys, const uint8_t key[MANIFEST_KEY_BYTES], uint8_t **out,
+                         size_t *len, struct err *e);
 
 /* Check and unpack. ERR_FAILED with a sentence: damaged, sealed with another key, of the other kind, or with
  * something in it that no honest agent writes. On failure *m is zeroed. */
 int manifest_unpack(Cpa__What what, const uint8_t *data, size_t len, const uint8_t key[MANIFEST_KEY_BYTES],
-		    struct manifest *m, struct err *e);
+                    struct manifest *m, struct err *e);
 void manifest_free(struct manifest *m);
 
 const char *manifest_job(const struct manifest *m);
@@ -46,7 +46,7 @@ int64_t manifest_time_ns(const struct manifest *m);
 uint32_t manifest_uid(const struct manifest *m);
 uint64_t manifest_bytes(const struct manifest *m); /* of all files or values */
 
-/* Its files, or its keys' values, one by one: NULL at and behind the end. Borrowed. */
+/* Its files, or the one file of its keys' values: NULL at and behind the end. Borrowed. */
 const Cpa__File *manifest_file(const struct manifest *m, size_t index);
 
 /* "generation 12" or "keyset 7" into buf (of 40 bytes or more); returns buf. */
@@ -57,8 +57,8 @@ bool manifest_job_ok(const char *job);
 
 /* Any other small record under the same kind of seal (a spec, a record): for what lies on disk. */
 int manifest_seal_note(const void *body, size_t body_len, const uint8_t key[MANIFEST_KEY_BYTES], uint8_t **out,
-		       size_t *len, struct err *e);
+                       size_t *len, struct err *e);
 int manifest_open_note(const uint8_t *data, size_t len, const uint8_t key[MANIFEST_KEY_BYTES], uint8_t **body,
-		       size_t *body_len, struct err *e);
+                       size_t *body_len, struct err *e);
 
 #endif
