@@ -1,0 +1,45 @@
+/* What job and agent tell each other through the arena: requests up, answers down. The job's side works on its
+ * mapping and rings the bell; the agent's side works on the file's descriptor and never touches memory that
+ * the job could take away. */
+#ifndef CPA_ARENA_MAILBOX_H
+#define CPA_ARENA_MAILBOX_H
+
+#include "lib/arena/arena.h"
+#include "lib/arena/reader.h"
+
+/* ---- the job's side ---- */
+
+/* Ask for key's newest version to be carried to level; ring the bell. -ENOENT. */
+int arena_want(struct arena *a, const char *key, uint32_t level);
+
+/* Wait until level (or a higher one) holds the version of key that is the newest now. timeout_ns < 0: for ever.
+ * -ETIMEDOUT, -ENOENT, -ENOTCONN: no agent serves this arena. */
+int arena_wait(struct arena *a, const char *key, uint32_t level, int64_t timeout_ns);
+
+/* Say that the program restores by its keys. */
+void arena_say_restores(struct arena *a);
+
+/* One datagram of one byte to the socket "bell" beside the arena. Nobody listening is no error. */
+void arena_ring(const struct arena *a);
+
+/* ---- the agent's side: fd is the arena file, open for reading and writing ---- */
+
+/* The job's next incarnation, how it starts, and the generation it starts from; marks the arena as served. */
+int arena_set_start(int fd, uint32_t incarnation, enum arena_start start, uint64_t generation);
+
+/* What the job has said: flags (enum arena_flag), its count of requests, and the asks. From a reader that
+ * has just been opened. */
+struct arena_says {
+	uint32_t flags, requests, incarnation;
+	struct arena_ask snapshot, save;
+};
+void arena_says(const struct arena_reader *r, struct arena_says *out);
+
+/* Level holds version of the key: write it down, wake who waits. k comes from arena_read_keys().
+ * Checks that the record is still that key's: -ENOENT if not. */
+int arena_set_held(struct arena_reader *r, const struct arena_key *k, uint64_t version, uint32_t level);
+
+/* Answer the asks that were numbered up to `asked`. which: offsetof(struct arena_header, snapshot or save). */
+int arena_answer(int fd, size_t which, uint32_t asked, int result, uint64_t generation);
+
+#endif
