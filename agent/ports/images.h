@@ -17,10 +17,10 @@ struct images_size {
 	uint64_t bytes;
 };
 
-/* Describe every file in dir into gen->files, n_files and size (owned by gen: replaced if there were any; freed by
- * cpa__generation__free_unpacked() or images_forget()). sizes may be NULL; a file not in it counts as long
- * as it is. Names that start with '.' are left out, and so is `sizes`' entry of 0 bytes. ERR_FAILED: a file that
- * cannot be read, is shorter than its size, or is neither file nor directory. */
+/* Describe every file in dir into gen->files, n_files and size (owned by gen: replaced if there were any; freed
+ * by images_forget() or with gen). sizes may be NULL; a file that it does not name counts as long as it is.
+ * Left out: names that start with a dot, and logs (*.log) at the top. ERR_FAILED: a file that cannot be read, is
+ * shorter than its size, or is neither file nor directory; gen then has no files. */
 int images_describe(const char *dir, const struct images_size *sizes, size_t n_sizes, Cpa__Generation *gen,
                     struct err *e);
 
@@ -40,5 +40,16 @@ int images_find(const Cpa__Generation *gen, const uint8_t *id, size_t *file, uin
 /* A chunk's bytes into buf of CHUNK_BYTES, checked against its id. ERR_NOT_FOUND, ERR_FAILED. */
 int images_read(const char *dir, const Cpa__Generation *gen, const uint8_t *id, void *buf, size_t *len,
                 struct err *e);
+
+/* The same for one file alone (a keyset's values). Describing fills size, mode and chunks (owned, malloc; what was
+ * there is freed) and leaves the name; name may be empty. */
+int images_describe_file(const char *path, Cpa__File *file, struct err *e);
+int images_verify_file(const char *path, const Cpa__File *file, struct err *e);
+int images_read_file(const char *path, const Cpa__File *file, const uint8_t *id, void *buf, size_t *len,
+                     struct err *e);
+
+/* A value's bytes as a new File (owned, malloc all through): for values that are in memory. NULL: out of memory.
+ */
+Cpa__File *images_file_of(const char *name, const void *data, size_t len);
 
 #endif
