@@ -80,6 +80,9 @@ $(EXAMPLES): $(B)/%: $(B)/%.o $(B)/libcpagent.a
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
 
+$(B)/tests/unit/test_launch: | $(B)/cpinit
+$(B)/tests/unit/test_fence: | $(B)/cpfence
+
 # ---- objects -------------------------------------------------------------------------------------
 $(B)/%.o: %.c | $(PROTO_C)
 	@mkdir -p $(@D)
