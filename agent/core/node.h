@@ -54,7 +54,8 @@ struct node {
 	bool listed;       /* this registration listed the jobs, and was answered */
 	int parents, parent;
 	struct lease lease;
-	uint64_t term; /* of the last registration sent */
+	uint64_t term;     /* of the last registration sent */
+	uint64_t asked_seq; /* of the hello or registration that is not answered yet; 0: none */
 	int64_t try_at, answer_by, backoff;
 	unsigned tries, jitter;
 	bool frozen;
@@ -62,9 +63,11 @@ struct node {
 };
 
 /* parents: how many URLs are configured (0: ALONE). guess: a lease length to pace the first messages by.
- * deadline: what the fence file of an earlier life of this agent says, 0 if none. jitter: any number that
- * differs between nodes, so that they do not all knock at once. */
-void node_init(struct node *n, int parents, int64_t guess, int64_t deadline, bool run_isolated, unsigned jitter);
+ * deadline: what the fence file of an earlier life of this agent says, 0 if none. first_term: grows from one life of
+ * the agent to the next (CLOCK_REALTIME in ms). jitter: any number that differs between nodes, so that they do not
+ * all knock at once. */
+void node_init(struct node *n, int parents, int64_t guess, int64_t deadline, uint64_t first_term,
+	       bool run_isolated, unsigned jitter);
 void node_free(struct node *n);
 
 /* Call at least when node_next() says, and after each input. Appends to acts; the caller performs and clears. */
@@ -107,14 +110,18 @@ void node_job_gone(struct node *n, const char *uuid);
 enum start_answer {
 	START_TAKE,   /* ours: acknowledge (REPORT_TAKEN), then start it */
 	START_HAVE,   /* an order that was heard before: acknowledge again, with the state it has now */
+	START_WAIT,   /* not yet (our registration is not answered yet, or an older copy is still dying): say
+			 nothing, the order comes again */
 	START_REFUSE, /* from another term, too old an incarnation, or no lease: answer REPORT_REFUSED */
 };
 /* An order to start uuid as incarnation, given for our registration term. On START_TAKE the incarnation
  * counts as here. The caller drops orders made for another session of this agent. */
 enum start_answer node_start(struct node *n, const char *uuid, uint32_t incarnation, uint64_t term, int64_t now);
-/* An order to stop uuid up to incarnation: from now on no such incarnation is taken. True: a copy lives here, kill
- * it and report REPORT_GONE when it is dead; false: there is none, report REPORT_GONE now. */
-bool node_stop(struct node *n, const char *uuid, uint32_t incarnation);
+/* An order to stop uuid up to incarnation (ACT_STOP, or ANSWER_KILL for the incarnation that was reported): from now
+ * on no such incarnation is taken, and what this node has started again from it by itself goes with it. True: a
+ * copy lives here, kill it and report REPORT_GONE with *last when it is dead; false: there is none (a newer one that
+ * we were ordered to start is left alone), report REPORT_GONE with *last now. */
+bool node_stop(struct node *n, const char *uuid, uint32_t incarnation, uint32_t *last);
 /* May a job be started or started again here by the node's own decision? (Alone, never registered, or leased.) */
 bool node_may_run(const struct node *n, int64_t now);
 

@@ -42,6 +42,7 @@ struct reg_node {
 	struct node_info info; /* persisted, with lease */
 	enum node_state state;
 	bool drained; /* persisted */
+	bool joined;  /* it registered in this life of the registry */
 	int64_t lease; /* the length last granted */
 	int64_t heard, expires;
 	uint32_t jobs; /* live jobs it owns */
@@ -90,6 +91,8 @@ struct reg_job {
 	char move_to[CORE_NAME], tried[REG_TRIED][CORE_NAME];
 	size_t tried_count;
 	bool moving;
+	uint32_t mark;   /* of the registration that last listed it */
+	unsigned rounds; /* how often all nodes were tried in vain */
 	unsigned free_answers; /* bit per other parent of the owner that let us have it */
 	struct reg_job *node_next, **node_prev, *wait_next, **wait_prev;
 };
@@ -107,6 +110,7 @@ struct registry {
 	int64_t longest_lease;
 	struct table nodes, jobs;
 	struct reg_job *waiting; /* jobs with something pending */
+	uint32_t mark;
 	uint64_t moved, lost;    /* counters for metrics */
 };
 
@@ -118,8 +122,8 @@ enum act {
 	ACT_START,        /* order node: start job as incarnation, in its registration `term` and session; what from:
 			     registry_sources(). anew: its first start. Answers: registry_report(). May come again */
 	ACT_STOP,         /* order node: no copy of job up to incarnation may be left; answer REPORT_GONE. May come again */
-	ACT_ASK,          /* ask the registry at url: may I give job (up to incarnation) away? there registry_asked(),
-			     here registry_answered(). May come again */
+	ACT_ASK,          /* ask the registry at url: may I give job (up to incarnation; node had it here in its
+			     registration term) away? there registry_asked(), here registry_answered(). May come again */
 	ACT_NODE_UP,      /* for the log and status: a node registered (why: new, back, agent restarted) */
 	ACT_NODE_DOWN,    /* its lease ran out; count: live jobs it had. One event, however many jobs */
 	ACT_JOB_CHANGED,  /* job went from old to now_is on node at incarnation, why */
@@ -185,9 +189,8 @@ struct job_claim {
 
 /* Registration. verdicts: room for count, filled in the order of claims; *lease: the length granted. Jobs that the
  * registry thinks are there and that are not listed are gone from that node. A term that is not newer than the last
- * of the same session: ANSWER_REFUSED (an old message; no reply needed). All actions except those of persisting
- * come after the answer may be sent; so: perform up to the last ACT_PERSIST_*, answer, perform the rest, or simply
- * perform all, then answer. */
+ * of the same session: ANSWER_REFUSED (an old message; no reply needed). acts holds only records to persist and notes: perform
+ * them, then answer, then call registry_tick(), which gives the orders that follow. */
 enum reg_answer registry_register(struct registry *r, const struct node_info *info, const struct job_claim *claims,
 				  size_t count, int64_t now, struct job_verdict *verdicts, int64_t *lease,
 				  struct actions *acts);
@@ -250,8 +253,8 @@ size_t registry_sources(struct registry *r, const char *uuid, const struct sourc
 /* ---- other registries (nodes with several top parents) ---------------------------------------------- */
 /* Another registry, `by`, wants to give job away, up to incarnation. True: it may, and this one will not take
  * such a copy up any more (persisted: perform acts before answering); false: the job lives here. */
-bool registry_asked(struct registry *r, const char *uuid, uint32_t incarnation, const char *by, int64_t now,
-		    struct actions *acts);
+bool registry_asked(struct registry *r, const char *uuid, uint32_t incarnation, const char *node, uint64_t term,
+		    const char *by, int64_t now, struct actions *acts);
 /* The answer of the registry at url. Not free: the job went over to it and is forgotten here. */
 void registry_answered(struct registry *r, const char *uuid, uint32_t incarnation, const char *url, bool is_free,
 		       int64_t now, struct actions *acts);
