@@ -1,8 +1,10 @@
 /* The agent's control socket: framed requests of local users, each with the kernel's word on who asks.
  *
  * A frame is {u32 json_len, u32 data_len, json, data}, little-endian, in both directions; a request is a JSON
- * object {"verb":…}, a reply {"ok":true,…} or {"error":{"code":-3,"text":"…"}}. One request at a time is
- * handled per connection; what follows it waits in the kernel. A client that goes cancels its request. */
+ * object {"verb":…}, a reply {"ok":true,…} or {"error":{"code":-3,"text":"…"}}. A connection carries one request
+ * at a time: a client that sends on before it has its reply is dropped. A client that goes, or shuts down its
+ * writing side, cancels its request. libuv writes without MSG_NOSIGNAL: the process must ignore SIGPIPE (and give
+ * it back to what it starts). */
 #ifndef CPA_AGENT_CONTROL_H
 #define CPA_AGENT_CONTROL_H
 
@@ -15,9 +17,8 @@
 
 #include "lib/base/err.h"
 
-#define CONTROL_JSON_MAX (UINT32_C(1) << 20)
-#define CONTROL_DATA_MAX (UINT32_C(64) << 20)
 #define CONTROL_CLIENTS_MAX 512
+#define CONTROL_CLIENTS_PER_USER 128 /* of one uid other than root: one user does not lock out the rest */
 
 /* A request, from control_fn until control_reply(), control_fail() or on_cancel. All of it but user and
  * on_cancel belongs to the control module. */
@@ -31,8 +32,7 @@ struct control_request {
 	size_t len;
 	void *user;
 	/* The client has gone, or the socket is being closed. The request is gone when this returns, and must not
-	 * be replied to; NULL: nobody needs to know, and a later reply to it is NOT allowed: so set it
-	 * whenever the reply does not come from within control_fn. */
+	 * be replied to. NULL: nobody needs to know; the request stays until its reply, which is then dropped. */
 	void (*on_cancel)(struct control_request *);
 };
 
@@ -43,13 +43,15 @@ struct control;
 
 /* Listen on path (mode 0666). A socket left by a dead agent is taken over. ERR_FAILED: another agent answers
  * on it ("already running"); ERR_DENIED; ERR_FAILED: path too long, directory missing. *c owned. */
-int control_open(struct control **c, uv_loop_t *loop, const char *path, control_fn *fn, void *ctx, struct err *e);
+int control_open(struct control **c, uv_loop_t *loop, const char *path, control_fn *fn, void *ctx,
+		 struct err *e);
 
 /* Answer; {"ok":true} is added to the reply. reply: adopted, NULL for none; data: copied. The request is gone after. */
 void control_reply(struct control_request *rq, json_t *reply, const void *data, size_t len);
 
 /* Answer with an error. code: enum err_code. The request is gone after. */
-void control_fail(struct control_request *rq, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void control_fail(struct control_request *rq, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The same from a filled struct err. */
 void control_fail_err(struct control_request *rq, const struct err *e);
@@ -57,8 +59,8 @@ void control_fail_err(struct control_request *rq, const struct err *e);
 /* The same, with a status between 125 and 127 for `cpagent run` to exit with. */
 void control_fail_launch(struct control_request *rq, int launch_status, const struct err *e);
 
-/* Stop listening, cancel what is pending, remove the socket. Idempotent (NULL is fine). The memory goes as the loop
- * runs on: run it once more (uv_run) before uv_loop_close(). */
+/* Stop listening, cancel what is pending, remove the socket. NULL is fine; the struct is gone after. The memory goes
+ * as the loop runs on: run it once more (uv_run) before uv_loop_close(). */
 void control_close(struct control *c);
 
 #endif
