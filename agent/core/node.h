@@ -51,14 +51,12 @@ struct node_actions {
 struct node {
 	enum standing standing;
 	bool run_isolated; /* on_isolation = run: no deadline, no freeze */
-	bool listed;       /* this registration listed the jobs, and was answered */
 	int parents, parent;
 	struct lease lease;
 	uint64_t term;     /* of the last registration sent */
 	uint64_t asked_seq; /* of the hello or registration that is not answered yet; 0: none */
-	int64_t try_at, answer_by, backoff;
+	int64_t try_at, answer_by;
 	unsigned tries, jitter;
-	bool frozen;
 	struct table jobs; /* uuid -> struct node_job: highest incarnation seen here, is it live */
 };
 

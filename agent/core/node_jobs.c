@@ -1,0 +1,107 @@
+/* Which jobs are on this node and at which incarnation, and which orders about them still count.
+ * Owns the entries of node->jobs. */
+#include "agent/core/node_impl.h"
+
+#include <stdlib.h>
+
+static struct node_job *entry(struct node *n, const char *uuid)
+{
+	struct node_job *j = table_get(&n->jobs, uuid);
+	if (j)
+		return j;
+	j = calloc(1, sizeof *j);
+	if (!j)
+		abort();
+	core_copy(j->uuid, sizeof j->uuid, uuid);
+	table_put(&n->jobs, j->uuid, j);
+	return j;
+}
+
+/* Stopped or refused up to an incarnation: an order for it that comes late takes nothing. */
+static void bury(struct node_job *j, uint32_t incarnation)
+{
+	if (j->known && incarnation <= j->seen)
+		return;
+	j->seen = incarnation;
+	j->known = true;
+	j->taken = false;
+}
+
+void node_job_here(struct node *n, const char *uuid, uint32_t incarnation)
+{
+	struct node_job *j = entry(n, uuid);
+	if (!j->live)
+		j->given = incarnation;
+	j->live = j->taken = j->known = true;
+	j->seen = incarnation;
+}
+
+void node_job_gone(struct node *n, const char *uuid)
+{
+	struct node_job *j = table_get(&n->jobs, uuid);
+	if (j)
+		j->live = false;
+}
+
+enum start_answer node_start(struct node *n, const char *uuid, uint32_t incarnation, uint64_t term, int64_t now)
+{
+	/* the registry has our newest registration, but its answer has not arrived */
+	if (term == n->term && n->standing != STANDING_LEASED && n->asked_seq)
+		return START_WAIT;
+	struct node_job *j = entry(n, uuid);
+	if (j->known && incarnation == j->seen && j->taken)
+		return START_HAVE;
+	if (term != n->term || n->standing != STANDING_LEASED || lease_over(&n->lease, now) ||
+	    (j->known && incarnation <= j->seen)) {
+		if (!j->live)
+			bury(j, incarnation);
+		return START_REFUSE;
+	}
+	if (j->live)
+		return START_WAIT;
+	*j = (struct node_job){.seen = incarnation, .given = incarnation, .live = true, .taken = true, .known = true};
+	core_copy(j->uuid, sizeof j->uuid, uuid);
+	return START_TAKE;
+}
+
+bool node_stop(struct node *n, const char *uuid, uint32_t incarnation, uint32_t *last)
+{
+	struct node_job *j = entry(n, uuid);
+	*last = incarnation;
+	if (j->live && incarnation < j->given)
+		return false;
+	if (j->known && j->seen > incarnation)
+		*last = j->seen;
+	if (j->live) {
+		if (incarnation > j->seen)
+			j->seen = incarnation;
+		j->taken = false;
+		return true;
+	}
+	bury(j, incarnation);
+	j->taken = false;
+	return false;
+}
+
+/* A registration was answered: orders of earlier ones are refused by their term, so that what is over can go. */
+void node_jobs_sweep(struct node *n)
+{
+	struct table left = {0};
+	size_t at = 0;
+	for (struct node_job *j; (j = table_each(&n->jobs, &at));) {
+		if (j->live)
+			table_put(&left, j->uuid, j);
+		else
+			free(j);
+	}
+	table_free(&n->jobs);
+	n->jobs = left;
+}
+
+void node_jobs_free(struct node *n)
+{
+	size_t at = 0;
+	for (struct node_job *j; (j = table_each(&n->jobs, &at));)
+		free(j);
+	table_free(&n->jobs);
+}
