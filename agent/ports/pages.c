@@ -195,13 +195,14 @@ static int pagemap_end(struct pages *p, struct err *e)
 /* ---- messages --------------------------------------------------------------------------------- */
 
 /* Exactly len bytes: 1 when they came, 0 when the stream ended before the first, -1 with errno. */
-static int receive(int sock, void *buf, uint64_t len)
+static int receive(struct pages *p, int sock, void *buf, uint64_t len)
 {
 	uint64_t got = 0;
 	while (got < len) {
 		ssize_t n = recv(sock, (uint8_t *)buf + got, len - got, MSG_WAITALL);
 		if (n < 0 && errno == EINTR)
 			continue;
+		p->broken = n == 0 || (n < 0 && errno == ECONNRESET);
 		if (n < 0)
 			return -1;
 		if (n == 0) {
@@ -249,7 +250,7 @@ static int on_add(struct pages *p, int sock, const struct message *m, struct err
 	if (f->used + len > f->room && page_file_reserve(f, f->used + len + (f->room / 4) + GROW) &&
 	    page_file_reserve(f, f->used + len))
 		return err_sys(e, ERR_FAILED, "no room for the pages of the snapshot");
-	if (receive(sock, f->map + f->used, len) <= 0)
+	if (receive(p, sock, f->map + f->used, len) <= 0)
 		return err_sys(e, ERR_FAILED, "the stream of pages broke");
 	f->used += len;
 	p->bytes += len;
@@ -287,7 +288,7 @@ int pages_receive(struct pages *p, int sock, void (*began)(void *ctx), void *ctx
 {
 	for (bool first = true; !p->closed; first = false) {
 		struct message m;
-		int got = receive(sock, &m, sizeof m);
+		int got = receive(p, sock, &m, sizeof m);
 		if (got < 0)
 			return err_sys(e, ERR_FAILED, "the stream of pages broke");
 		if (!got)

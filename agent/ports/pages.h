@@ -32,6 +32,7 @@ struct pages {
 	size_t pagemap_len, pagemap_cap;
 	uint64_t bytes;        /* of pages received */
 	bool closed;           /* CRIU said that it is done */
+	bool broken;           /* the stream ended without that */
 };
 
 /* Open the directory's page files and touch room for the expected sizes (bytes per process, parents first; a file

@@ -53,7 +53,6 @@ struct snapshot_take {
 
 struct snapshot_taken {
 	int64_t frozen_ns;  /* how long the job stood still */
-	int64_t pages_ns;   /* of that, until the last page had arrived */
 	int64_t total_ns;   /* the whole call */
 	uint64_t bytes;     /* everything in img_dir that makes the snapshot */
 	uint64_t processes; /* how many processes the job had */

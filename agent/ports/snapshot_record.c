@@ -46,8 +46,10 @@ static int write_packed(int img_dir, const SnapshotRecord *r, struct err *e)
 	return ERR_OK;
 }
 
-int snapshot_record_write(int img_dir, const struct jobfiles *f, const struct affinities *a, struct err *e)
+int snapshot_record_write(int img_dir, const struct snapshot_record *record, struct err *e)
 {
+	const struct jobfiles *f = &record->files;
+	const struct affinities *a = &record->affinities;
 	SnapshotRecord r = SNAPSHOT_RECORD__INIT;
 	scoped_free SnapshotFile *files = calloc(f->count + 1, sizeof *files);
 	scoped_free SnapshotFile **file_at = calloc(f->count + 1, sizeof *file_at);
@@ -70,6 +72,9 @@ int snapshot_record_write(int img_dir, const struct jobfiles *f, const struct af
 	r.files = file_at;
 	r.n_affinity = a->count;
 	r.affinity = mask_at;
+	r.arena_owner = record->arena_owner;
+	r.arena_group = record->arena_group;
+	r.arena_mode = record->arena_mode;
 	return write_packed(img_dir, &r, e);
 }
 
@@ -125,11 +130,20 @@ static int read_affinities(const SnapshotRecord *r, struct affinities *a)
 	return 0;
 }
 
-int snapshot_record_read(int img_dir, struct jobfiles *f, struct affinities *a, struct err *e)
+static int read_record(const SnapshotRecord *from, struct snapshot_record *r)
+{
+	if (from->format != FORMAT || read_files(from, &r->files) || read_affinities(from, &r->affinities))
+		return -1;
+	r->arena_owner = from->arena_owner;
+	r->arena_group = from->arena_group;
+	r->arena_mode = from->arena_mode & 0777;
+	return 0;
+}
+
+int snapshot_record_read(int img_dir, struct snapshot_record *record, struct err *e)
 {
 	struct stat st;
-	*f = (struct jobfiles){0};
-	*a = (struct affinities){0};
+	*record = (struct snapshot_record){0};
 	scoped_fd int fd = openat(img_dir, "record", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		return err_sys(e, ERR_FAILED, "the snapshot is not complete: cannot read its record");
@@ -139,8 +153,14 @@ int snapshot_record_read(int img_dir, struct jobfiles *f, struct affinities *a, 
 	if (!buf || fs_read_full(fd, buf, (size_t)st.st_size))
 		return err_sys(e, ERR_FAILED, "cannot read the record of the snapshot");
 	SnapshotRecord *r = snapshot_record__unpack(NULL, (size_t)st.st_size, buf);
-	int rc = !r || r->format != FORMAT || read_files(r, f) || read_affinities(r, a);
+	int rc = !r || read_record(r, record);
 	if (r)
 		snapshot_record__free_unpacked(r, NULL);
 	return rc ? err_set(e, ERR_FAILED, "the record of the snapshot is damaged or of a later version") : ERR_OK;
+}
+
+void snapshot_record_free(struct snapshot_record *r)
+{
+	jobfiles_free(&r->files);
+	affinities_free(&r->affinities);
 }

@@ -24,9 +24,18 @@ int affinities_record(struct affinities *a, const struct jobtree *t, struct err 
 void affinities_apply(const struct affinities *a, const struct jobtree *t);
 void affinities_free(struct affinities *a);
 
-int snapshot_record_write(int img_dir, const struct jobfiles *f, const struct affinities *a, struct err *e);
+struct snapshot_record {
+	struct jobfiles files;
+	struct affinities affinities;
+	uid_t arena_owner; /* meaningful when the snapshot has an arena */
+	gid_t arena_group;
+	mode_t arena_mode;
+};
 
-/* What a snapshot says about itself. Both are valid (to be freed) also after an error. */
-int snapshot_record_read(int img_dir, struct jobfiles *f, struct affinities *a, struct err *e);
+int snapshot_record_write(int img_dir, const struct snapshot_record *r, struct err *e);
+
+/* What a snapshot says about itself. *r is valid (to be freed) also after an error. */
+int snapshot_record_read(int img_dir, struct snapshot_record *r, struct err *e);
+void snapshot_record_free(struct snapshot_record *r);
 
 #endif

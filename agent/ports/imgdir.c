@@ -1,0 +1,82 @@
+/* See imgdir.h. Image directories are flat, but for files/. */
+#include "agent/ports/imgdir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/scoped.h"
+
+static DIR *open_at(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d && fd >= 0)
+		close(fd);
+	return d;
+}
+
+static bool is_dots(const char *name)
+{
+	return !strcmp(name, ".") || !strcmp(name, "..");
+}
+
+bool imgdir_is_talk(const char *name)
+{
+	size_t len = strlen(name);
+	return (len > 4 && !strcmp(name + len - 4, ".log")) || !strncmp(name, "stats-", 6);
+}
+
+static bool is_kept(const char *name)
+{
+	return !strncmp(name, "pages-", 6) || !strcmp(name, "arena");
+}
+
+static int remove_below(int img_dir, const char *sub, struct err *e)
+{
+	scoped_dir DIR *d = open_at(img_dir, sub);
+	for (struct dirent *ent; d && (ent = readdir(d));)
+		if (!is_dots(ent->d_name) && unlinkat(dirfd(d), ent->d_name, 0))
+			return err_sys(e, ERR_FAILED, "cannot remove %s/%s of an older snapshot", sub, ent->d_name);
+	return ERR_OK;
+}
+
+int imgdir_clean(int img_dir, struct err *e)
+{
+	if (remove_below(img_dir, "files", e))
+		return ERR_FAILED;
+	scoped_dir DIR *d = open_at(img_dir, ".");
+	if (!d)
+		return err_sys(e, ERR_FAILED, "cannot list the image directory");
+	for (struct dirent *ent; (ent = readdir(d));) {
+		if (is_dots(ent->d_name) || is_kept(ent->d_name))
+			continue;
+		int flag = strcmp(ent->d_name, "files") ? 0 : AT_REMOVEDIR;
+		if (unlinkat(img_dir, ent->d_name, flag))
+			return err_sys(e, ERR_FAILED, "cannot remove %s of an older snapshot", ent->d_name);
+	}
+	return ERR_OK;
+}
+
+static int add_sizes(int img_dir, const char *sub, uint64_t *bytes, struct err *e)
+{
+	scoped_dir DIR *d = open_at(img_dir, sub);
+	if (!d)
+		return errno == ENOENT ? ERR_OK : err_sys(e, ERR_FAILED, "cannot list the image directory");
+	for (struct dirent *ent; (ent = readdir(d));) {
+		struct stat st;
+		if (!imgdir_is_talk(ent->d_name) && !fstatat(dirfd(d), ent->d_name, &st, AT_SYMLINK_NOFOLLOW) &&
+		    S_ISREG(st.st_mode))
+			*bytes += (uint64_t)st.st_size;
+	}
+	return ERR_OK;
+}
+
+int imgdir_size(int img_dir, uint64_t *bytes, struct err *e)
+{
+	*bytes = 0;
+	return add_sizes(img_dir, ".", bytes, e) || add_sizes(img_dir, "files", bytes, e) ? ERR_FAILED : ERR_OK;
+}
