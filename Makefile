@@ -108,18 +108,37 @@ deps:
 	@packaging/deps
 
 # A fresh machine may lack the libraries that decide the flags above, so check and demo install
-# first and then call make again.
+# first and then call make again. As many compilers as there are processors, unless the user said -j.
+PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
+
 check: deps
-	@$(MAKE) --no-print-directory all unit
+	@$(MAKE) --no-print-directory $(PARALLEL) all unit aids
+	@$(MAKE) --no-print-directory $(PARALLEL) fuzzers
 	@B=$(B) tests/run
 
 unit: $(UNIT)
 .PHONY: unit
 
+# what tests need besides the programs; preloaded into CRIU, so never sanitized
+aids: $(B)/tests/rlimit_preload.so
+.PHONY: aids
+$(B)/tests/rlimit_preload.so: tests/rlimit_preload.c
+	@mkdir -p $(@D)
+	@$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -fPIC -fvisibility=hidden -shared -o $@ $<
+
+# Fuzzers: clang's, in a build of their own in which everything is instrumented.
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzzers:
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined B=build/fuzz fuzz-programs
+fuzz-programs: $(FUZZERS)
+.PHONY: fuzzers fuzz-programs
+$(FUZZERS): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
+	@$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(PKG_LIBS)
+
 check-unit: unit
 	@B=$(B) tests/run unit
 
-check-system: all
+check-system: all aids
 	@B=$(B) tests/run system
 
 demo: deps
@@ -138,6 +157,35 @@ $(BENCHES): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
 
 layers:
 	@tests/layers
+
+# ---- install -------------------------------------------------------------------------------------
+BINDIR ?= $(PREFIX)/bin
+SBINDIR ?= $(PREFIX)/sbin
+LIBDIR ?= $(PREFIX)/lib
+LIBEXECDIR ?= $(PREFIX)/libexec/cpagent
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
+VERSION := $(shell sed -n 's/^\#define CPAGENT_VERSION "\(.*\)"/\1/p' agent/version.h)
+MANPAGES := $(wildcard docs/man/*.1 docs/man/*.3 docs/man/*.5 docs/man/*.8)
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|g; s|@LIBDIR@|$(LIBDIR)|g; s|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
+	-e 's|@SBINDIR@|$(SBINDIR)|g; s|@SYSCONFDIR@|$(SYSCONFDIR)|g; s|@VERSION@|$(VERSION)|g'
+
+install: all
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(SBINDIR) $(LIBDIR)/pkgconfig $(LIBEXECDIR) $(INCLUDEDIR) \
+		$(UNITDIR) $(SYSCONFDIR)/cpagent)
+	install -m 755 $(B)/cpagent $(DESTDIR)$(BINDIR)
+	install -m 755 $(B)/cpagentd $(DESTDIR)$(SBINDIR)
+	install -m 755 $(B)/cpinit $(B)/cpfence $(DESTDIR)$(LIBEXECDIR)
+	install -m 755 $(B)/libcpagent.so $(DESTDIR)$(LIBDIR)/libcpagent.so.1
+	ln -sf libcpagent.so.1 $(DESTDIR)$(LIBDIR)/libcpagent.so
+	install -m 644 $(B)/libcpagent.a $(DESTDIR)$(LIBDIR)
+	install -m 644 hooks/cpagent.h $(DESTDIR)$(INCLUDEDIR)
+	$(FILL) packaging/cpagent.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/cpagent.pc
+	$(FILL) packaging/systemd/cpagentd.service.in >$(DESTDIR)$(UNITDIR)/cpagentd.service
+	$(FILL) packaging/cpagentd.conf.example >$(DESTDIR)$(SYSCONFDIR)/cpagent/cpagentd.conf.example
+	$(foreach m,$(MANPAGES),install -D -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
 
 clean:
 	rm -rf build
