@@ -8,7 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/ports/jobfiles.h"
+#include "lib/base/fs.h"
 #include "lib/base/scoped.h"
+
+#define CPINIT "cpinit"
 
 static DIR *open_at(int dir, const char *name)
 {
@@ -79,4 +83,40 @@ int imgdir_size(int img_dir, uint64_t *bytes, struct err *e)
 {
 	*bytes = 0;
 	return add_sizes(img_dir, ".", bytes, e) || add_sizes(img_dir, "files", bytes, e) ? ERR_FAILED : ERR_OK;
+}
+
+/* ---- cpinit ----------------------------------------------------------------------------------- */
+
+int imgdir_save_cpinit(int img_dir, const char *job_dir, struct err *e)
+{
+	char path[FS_PATH_MAX];
+	struct stat st;
+	scoped_fd int from = open(fs_path(path, "%s/" CPINIT, job_dir), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (from < 0)
+		return ERR_OK;
+	scoped_fd int to = openat(img_dir, CPINIT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (to < 0 || fstat(from, &st) || jobfiles_copy(from, 0, to, 0, (uint64_t)st.st_size, false))
+		return err_sys(e, ERR_FAILED, "cannot keep %s in the snapshot", path);
+	return ERR_OK;
+}
+
+int imgdir_put_cpinit(int img_dir, const char *job_dir, struct err *e)
+{
+	char path[FS_PATH_MAX], aside[FS_PATH_MAX];
+	struct stat kept, there;
+	scoped_fd int from = openat(img_dir, CPINIT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (from < 0)
+		return ERR_OK;
+	fs_path(path, "%s/" CPINIT, job_dir);
+	if (!fstat(from, &kept) && !lstat(path, &there) && S_ISREG(there.st_mode) && there.st_size == kept.st_size)
+		return ERR_OK;
+	fs_path(aside, "%s.new", path);
+	unlink(aside);
+	int to = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	int rc = to < 0 || jobfiles_copy(from, 0, to, 0, (uint64_t)kept.st_size, false) || fchmod(to, 0755);
+	if (to >= 0)
+		close(to);
+	if (rc || rename(aside, path))
+		return err_sys(e, ERR_FAILED, "cannot put %s back", path);
+	return ERR_OK;
 }

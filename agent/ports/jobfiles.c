@@ -161,7 +161,7 @@ int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_f
 	*f = (struct jobfiles){0};
 	if (mkdirat(img_dir, "files", 0700) && errno != EEXIST)
 		return err_sys(e, ERR_FAILED, "cannot make a directory in the snapshot");
-	if (jobfiles_scan(f, t, mode, e))
+	if (jobfiles_scan(f, t, mode, img_dir, e))
 		return ERR_FAILED;
 	for (size_t i = 0; i < f->count; i++) {
 		struct jobfile *file = &f->list[i];

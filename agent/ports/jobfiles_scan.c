@@ -33,8 +33,8 @@ struct scan {
 	struct jobfiles *files;
 	enum snapshot_files mode;
 	struct jobfile_rights rights; /* of the process being looked at */
+	struct stat criu_log;	      /* CRIU lends it to the code that it runs in the job */
 	struct err *e;
-	int rc;
 };
 
 static bool starts_with(const char *path, const char *dir)
@@ -172,6 +172,8 @@ static bool is_ours(const struct scan *s, struct open_file *o)
 		return false;
 	if (starts_with(o->path, SNAPSHOT_JOB_MOUNT) || is_kernel_file(o->link))
 		return false;
+	if (o->st.st_ino == s->criu_log.st_ino && o->st.st_dev == s->criu_log.st_dev)
+		return false;
 	if (o->mapped || (o->flags & O_ACCMODE) != O_RDONLY)
 		return true;
 	return s->mode == SNAPSHOT_FILES_CARRY && !is_system_file(o->path);
@@ -258,9 +260,10 @@ static void read_rights(pid_t pid, struct jobfile_rights *r)
 	}
 }
 
-int jobfiles_scan(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, struct err *e)
+int jobfiles_scan(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, int img_dir, struct err *e)
 {
 	struct scan s = {.files = f, .mode = mode, .e = e};
+	fstatat(img_dir, "dump.log", &s.criu_log, AT_SYMLINK_NOFOLLOW);
 	for (size_t i = 0; i < t->count; i++) {
 		pid_t pid = t->list[i].pid;
 		read_rights(pid, &s.rights);

@@ -4,6 +4,7 @@
 
 #include "agent/ports/jobfiles.h"
 
-int jobfiles_scan(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, struct err *e);
+int jobfiles_scan(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, int img_dir,
+		  struct err *e);
 
 #endif

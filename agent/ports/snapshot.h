@@ -7,6 +7,7 @@
  *   *.img          CRIU's images; pages-*.img and pagemap-*.img are written by our own receiver (pages.h)
  *   record         what we know besides: the job's files, CPU affinities (snapshot.proto)
  *   files/N        content of the job's files that was captured (jobfiles.h)
+ *   cpinit         the file that the job's pid 1 runs from
  *   arena          the job's keyed checkpoints as they were at that moment, when the job has an arena
  *   dump.log, restore.log   CRIU's own words, not part of the snapshot
  * To rotate two or three such directories from generation to generation keeps their page files' memory

@@ -13,6 +13,7 @@
 
 #include "agent/ports/arena_copy.h"
 #include "agent/ports/criu.h"
+#include "agent/ports/imgdir.h"
 #include "agent/ports/jobtree.h"
 #include "agent/ports/snapshot.h"
 #include "agent/ports/snapshot_record.h"
@@ -144,6 +145,8 @@ static int prepare(struct restore *r, struct err *e)
 	if (fs_mkdirs(SNAPSHOT_JOB_MOUNT, 0755, e) || fs_mkdirs(SNAPSHOT_LOG_MOUNT, 0755, e))
 		return ERR_FAILED;
 	if (jobfiles_restore(&r->record.files, how->files, r->img_dir, how->log_dir, how->tail_suffix, e))
+		return ERR_FAILED;
+	if (imgdir_put_cpinit(r->img_dir, how->job_dir, e))
 		return ERR_FAILED;
 	if (!how->arena)
 		return ERR_OK;

@@ -223,7 +223,8 @@ static int finish(struct take *t, struct snapshot_taken *taken, int64_t began_ns
 	r->arena_owner = t->arena.owner;
 	r->arena_group = t->arena.group;
 	r->arena_mode = t->arena.mode;
-	if (jobfiles_capture(&r->files, t->img_dir, e) || snapshot_record_write(t->img_dir, r, e))
+	if (imgdir_save_cpinit(t->img_dir, t->how->job_dir, e) || jobfiles_capture(&r->files, t->img_dir, e) ||
+	    snapshot_record_write(t->img_dir, r, e))
 		return ERR_FAILED;
 	*taken = (struct snapshot_taken){
 		.frozen_ns = frozen, .total_ns = clock_boot_ns() - began_ns,
