@@ -108,9 +108,9 @@ void node_job_gone(struct node *n, const char *uuid);
 enum start_answer {
 	START_TAKE,   /* ours: acknowledge (REPORT_TAKEN), then start it */
 	START_HAVE,   /* an order that was heard before: acknowledge again, with the state it has now */
-	START_WAIT,   /* not yet (our registration is not answered yet, or an older copy is still dying): say
-			 nothing, the order comes again */
-	START_REFUSE, /* from another term, too old an incarnation, or no lease: answer REPORT_REFUSED */
+	START_WAIT,   /* not now (our registration is not answered yet, the lease is over, an older copy is still
+			 dying): say nothing, the order comes again */
+	START_REFUSE, /* from another term, or too old an incarnation: answer REPORT_REFUSED */
 };
 /* An order to start uuid as incarnation, given for our registration term. On START_TAKE the incarnation
  * counts as here. The caller drops orders made for another session of this agent. */

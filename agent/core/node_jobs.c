@@ -45,18 +45,15 @@ void node_job_gone(struct node *n, const char *uuid)
 
 enum start_answer node_start(struct node *n, const char *uuid, uint32_t incarnation, uint64_t term, int64_t now)
 {
-	/* the registry has our newest registration, but its answer has not arrived */
-	if (term == n->term && n->standing != STANDING_LEASED && n->asked_seq)
-		return START_WAIT;
 	struct node_job *j = entry(n, uuid);
 	if (j->known && incarnation == j->seen && j->taken)
 		return START_HAVE;
-	if (term != n->term || n->standing != STANDING_LEASED || lease_over(&n->lease, now) ||
-	    (j->known && incarnation <= j->seen)) {
-		if (!j->live)
-			bury(j, incarnation);
+	/* refused for good: terms and incarnations only grow, so that no copy of this order is ever taken */
+	if (term != n->term || (j->known && incarnation <= j->seen))
 		return START_REFUSE;
-	}
+	/* the registration was heard but its answer is not here yet, or the lease may still be renewed */
+	if (n->standing != STANDING_LEASED || lease_over(&n->lease, now))
+		return START_WAIT;
 	if (j->live)
 		return START_WAIT;
 	*j = (struct node_job){.seen = incarnation, .given = incarnation, .live = true, .taken = true, .known = true};

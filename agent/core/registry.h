@@ -48,6 +48,7 @@ struct reg_node {
 	uint32_t jobs; /* live jobs it owns */
 	uint64_t memory_used;
 	struct reg_job *first; /* those jobs */
+	size_t place; /* its index in registry.places */
 };
 
 /* What its submitter chose, and never changes. */
@@ -110,6 +111,9 @@ struct registry {
 	int64_t longest_lease;
 	struct table nodes, jobs;
 	struct reg_job *waiting; /* jobs with something pending */
+	struct place_node *places; /* the nodes as placement sees them; rebuilt when stale */
+	size_t place_count;
+	bool places_stale;
 	uint32_t mark;
 	uint64_t moved, lost;    /* counters for metrics */
 };
