@@ -63,12 +63,12 @@ struct arena_header {
 	uint32_t lock_bytes; /* what a lock of the C library that made the file takes */
 	uint32_t reserved0;
 	uint64_t created_ns; /* CLOCK_REALTIME */
-	char boot[16];       /* the boot during which the locks were made; they mean nothing in another */
 	uint64_t sum;        /* XXH3-64 of what stands before it */
+	uint64_t boot[2];    /* the boot during which the locks were made; they mean nothing in another */
 
 	/* changed under lock 0 */
 	uint32_t table;       /* the table of the index in use */
-	uint32_t reserved1;
+	uint32_t moves;       /* grows whenever another table takes over */
 	uint64_t keys;        /* in the table */
 	uint64_t gone;        /* removed buckets in the table */
 	uint64_t free_at;     /* heap offset: the run of free space that allocations are cut from … */
@@ -105,7 +105,7 @@ struct arena_extent {
 	uint64_t length;
 };
 
-/* One key. Followed by its extents and its name; begins at a multiple of ARENA_UNIT. */
+/* One key. Followed by slots × struct arena_extent and its name; begins at a multiple of ARENA_UNIT. */
 struct arena_record {
 	uint64_t hash;   /* XXH3-64 of the name */
 	uint64_t commit; /* newest version << 8 | its slot's number; 0: none */
@@ -117,7 +117,6 @@ struct arena_record {
 	/* held[l - 2]: the newest version that level l holds, its low 32 bits. Written by the agent. */
 	uint32_t held[ARENA_LEVEL_MAX - 1];
 	uint32_t reserved1;
-	struct arena_extent slot[];
 };
 _Static_assert(sizeof(struct arena_record) == 64, "a record's fixed part is one cache line");
 
@@ -179,6 +178,9 @@ uint64_t arena_table_at(uint32_t table);
 size_t arena_record_bytes(uint32_t slots, uint32_t name_bytes);
 
 uint64_t arena_hash(const void *data, size_t bytes, uint64_t seed);
+
+/* Is it well-formed UTF-8 without NUL? */
+int arena_utf8(const char *text, size_t bytes);
 
 /* The static part: 0, -EPROTO (no arena, or a damaged one), -EPROTONOSUPPORT (another format version). */
 int arena_header_check(const struct arena_header *h);

@@ -29,7 +29,8 @@ struct arena_key {
 	uint32_t level;        /* the highest that holds this version; 1: only here */
 	uint64_t want_version; /* request: carry this version … */
 	uint32_t want_level;   /* … to this level; 0: none */
-	uint64_t record;       /* file offset of its record, for mailbox.h */
+	uint64_t record;       /* file offset of its record, and its count of answers, for mailbox.h */
+	uint32_t tick;
 	uint32_t held[ARENA_LEVEL_MAX - 1];
 	size_t n;
 	struct arena_var *vars; /* names owned here; data NULL, or pointing into a value's copy */
@@ -38,12 +39,14 @@ struct arena_key {
 struct arena_keys {
 	size_t n;
 	struct arena_key *key;
-	size_t broken; /* records that made no sense and were left out */
+	uint64_t bytes; /* of all values */
+	size_t broken;  /* records that made no sense and were left out */
 };
 
 struct arena_value {
 	struct arena_key info; /* info.vars[i].data points into data */
-	uint8_t *data;         /* owned; variables at multiples of 8, as in the arena */
+	uint8_t *data; /* info.bytes of it, variables at multiples of 8 as in the arena; lies in … */
+	void *copy;    /* … what is owned here */
 };
 
 /* Check the header of r->fd (or r->image) and keep a copy. */
@@ -53,6 +56,10 @@ int arena_read_open(struct arena_reader *r);
  * verify: read every value too, and leave out versions whose checksum does not fit (the one before is listed). */
 int arena_read_keys(struct arena_reader *r, int verify, struct arena_keys *out);
 void arena_keys_free(struct arena_keys *keys);
+
+/* The record at a file offset that arena_read_keys() gave: its key, requests and held levels, without versions and
+ * variables (nothing to free). */
+int arena_read_key_at(struct arena_reader *r, uint64_t record, struct arena_key *out);
 
 /* A copy of a key's version, whole and checked. version 0: the newest that is whole; *skipped (may be NULL) counts
  * the damaged ones before it. Free with arena_value_free(). */

@@ -1,0 +1,190 @@
+/* From a key to its record: an open-addressed table of 4-byte buckets with linear probing. It grows by filling the
+ * next table and then naming it in the header, one store; a record appears by one store into its bucket. Readers
+ * take no lock 0: a table stays as it was while the next one is filled. */
+#include <errno.h>
+
+#include "lib/arena/internal.h"
+
+#define SLOTS 2 /* the last version, and the one being written */
+
+static uint32_t *table_base(struct arena *a, uint32_t table)
+{
+	return (uint32_t *)(void *)(a->base + arena_table_at(table));
+}
+
+struct arena_record *index_at(struct arena *a, uint32_t table, uint64_t bucket)
+{
+	uint32_t b = load_acquire(&table_base(a, table)[bucket]);
+	uint64_t at = ((uint64_t)b - 1) * ARENA_UNIT;
+	struct arena_record *r;
+
+	if (b == ARENA_BUCKET_EMPTY || b == ARENA_BUCKET_GONE || at + ARENA_UNIT > a->heap_bytes)
+		return NULL;
+	r = (struct arena_record *)(void *)(a->heap + at);
+	if (r->slots < 2 || r->slots > ARENA_SLOTS_MAX ||
+	    at + arena_record_bytes(r->slots, r->name_bytes) > a->heap_bytes)
+		return NULL; /* not ours: somebody wrote over it */
+	return r;
+}
+
+static int is_key(struct arena_record *r, const struct key *k)
+{
+	return r->hash == k->hash && r->name_bytes == k->bytes &&
+	       memcmp(record_name(r), k->name, k->bytes) == 0;
+}
+
+/* The bucket of a key in a table; -1 if it is not there. *room: a bucket that it could be put into. */
+static int64_t probe(struct arena *a, uint32_t table, const struct key *k, int64_t *room)
+{
+	uint64_t mask = table_buckets(table) - 1, i, b = k->hash & mask;
+	struct arena_record *r;
+	uint32_t word;
+
+	*room = -1;
+	for (i = 0; i <= mask; i++, b = (b + 1) & mask) {
+		word = load_acquire(&table_base(a, table)[b]);
+		if (*room < 0 && (word == ARENA_BUCKET_EMPTY || word == ARENA_BUCKET_GONE))
+			*room = (int64_t)b;
+		if (word == ARENA_BUCKET_EMPTY)
+			break;
+		r = index_at(a, table, b);
+		if (r && is_key(r, k))
+			return (int64_t)b;
+	}
+	return -1;
+}
+
+uint32_t index_table(struct arena *a)
+{
+	uint32_t table = load_acquire(&a->head->table);
+
+	return table < a->tables ? table : 0;
+}
+
+struct arena_record *index_find(struct arena *a, const struct key *k)
+{
+	uint32_t table, moves;
+	int64_t b, room;
+
+	do {
+		moves = load_acquire(&a->head->moves);
+		table = index_table(a);
+		b = probe(a, table, k, &room);
+	} while (b < 0 && moves != load_acquire(&a->head->moves));
+	return b < 0 ? NULL : index_at(a, table, (uint64_t)b);
+}
+
+/* Fill table `to` with what `from` has, and name it. -ENOSPC: no room, or no memory. */
+static int move_into(struct arena *a, uint32_t from, uint32_t to)
+{
+	uint32_t *base = table_base(a, to);
+	uint64_t mask = table_buckets(to) - 1, b, at, n = 0;
+	struct arena_record *r;
+
+	if (heap_back(base, (mask + 1) * sizeof *base) != 0)
+		return -ENOSPC;
+	memset(base, 0, (mask + 1) * sizeof *base);
+	for (b = 0; b < table_buckets(from); b++) {
+		if (!(r = index_at(a, from, b)))
+			continue;
+		if (++n * 4 > (mask + 1) * 3)
+			return -ENOSPC;
+		for (at = r->hash & mask; base[at] != ARENA_BUCKET_EMPTY; at = (at + 1) & mask)
+			;
+		base[at] = table_base(a, from)[b];
+	}
+	store_relaxed(&a->head->keys, n);
+	store_relaxed(&a->head->gone, 0);
+	store_release(&a->head->moves, a->head->moves + 1);
+	store_release(&a->head->table, to);
+	store_release(&a->head->moves, a->head->moves + 1);
+	return 0;
+}
+
+/* Keep a quarter of the buckets empty. Too many removed ones: the table next to this one takes the rest, whichever
+ * has room for twice of it. */
+static int make_room(struct arena *a, uint32_t table)
+{
+	struct arena_header *h = a->head;
+	uint64_t keys = load_relaxed(&h->keys), gone = load_relaxed(&h->gone), buckets = table_buckets(table);
+
+	if ((keys + gone + 1) * 4 <= buckets * 3)
+		return 0;
+	if (table > 0 && (keys + 1) * 2 <= buckets / 2 && move_into(a, table, table - 1) == 0)
+		return 0;
+	if (table + 1 < a->tables && move_into(a, table, table + 1) == 0)
+		return 0;
+	return keys + gone + 1 < buckets ? 0 : -ENOSPC;
+}
+
+static int make_record(struct arena *a, const struct key *k, uint64_t *at)
+{
+	size_t bytes = arena_record_bytes(SLOTS, k->bytes);
+	struct arena_record *r;
+	int rc = heap_take(a, bytes, ARENA_UNIT, at);
+
+	if (rc)
+		return rc;
+	r = (struct arena_record *)(void *)(a->heap + *at);
+	memset(r, 0, bytes);
+	r->hash = k->hash;
+	r->slots = SLOTS;
+	r->name_bytes = k->bytes;
+	memcpy(record_name(r), k->name, k->bytes);
+	return 0;
+}
+
+static int insert(struct arena *a, const struct key *k, struct arena_record **r)
+{
+	struct arena_header *h = a->head;
+	uint64_t at;
+	uint32_t table, *bucket;
+	int64_t room;
+	int rc = make_room(a, index_table(a));
+
+	if (rc || (rc = make_record(a, k, &at)))
+		return rc;
+	table = index_table(a);
+	if (probe(a, table, k, &room) >= 0 || room < 0)
+		return -EPROTO; /* the key's lock keeps everyone else from inserting it */
+	bucket = &table_base(a, table)[room];
+	if (*bucket == ARENA_BUCKET_GONE && h->gone)
+		store_relaxed(&h->gone, h->gone - 1);
+	store_relaxed(&h->keys, h->keys + 1);
+	store_release(bucket, (uint32_t)(at / ARENA_UNIT) + 1);
+	*r = (struct arena_record *)(void *)(a->heap + at);
+	return 0;
+}
+
+int index_add(struct arena *a, const struct key *k, struct arena_record **r)
+{
+	int rc = lock_take(a, 0);
+
+	if (rc)
+		return rc;
+	rc = insert(a, k, r);
+	lock_give(a, 0);
+	return rc;
+}
+
+int index_remove(struct arena *a, const struct key *k)
+{
+	struct arena_header *h = a->head;
+	uint32_t table;
+	int64_t b, room;
+	int rc = lock_take(a, 0);
+
+	if (rc)
+		return rc;
+	table = index_table(a);
+	b = probe(a, table, k, &room);
+	if (b >= 0) {
+		store_release(&index_at(a, table, (uint64_t)b)->commit, 0);
+		store_release(&table_base(a, table)[b], ARENA_BUCKET_GONE);
+		store_relaxed(&h->gone, h->gone + 1);
+		if (h->keys)
+			store_relaxed(&h->keys, h->keys - 1);
+	}
+	lock_give(a, 0);
+	return b >= 0 ? 0 : -ENOENT;
+}

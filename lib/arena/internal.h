@@ -1,0 +1,120 @@
+/* What the parts of the arena's writer share: locks, heap, index and slots. Not for users of lib/arena. */
+#ifndef CPA_ARENA_INTERNAL_H
+#define CPA_ARENA_INTERNAL_H
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "lib/arena/arena.h"
+
+/* Words that several processes read and write at once. */
+#define load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define load_relaxed(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#define store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define store_relaxed(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
+
+static inline uint64_t round_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) & ~(to - 1);
+}
+
+/* A key as callers name it, with what every step of a lookup needs. */
+struct key {
+	const char *name;
+	uint8_t bytes;
+	uint64_t hash;
+};
+
+static inline struct arena_extent *record_slots(struct arena_record *r)
+{
+	return (struct arena_extent *)(void *)(r + 1);
+}
+
+static inline char *record_name(struct arena_record *r)
+{
+	return (char *)(record_slots(r) + r->slots);
+}
+
+/* ---- arena.c ---- */
+
+/* Which boot of the machine this is. */
+void arena_boot(uint64_t boot[2]);
+
+/* ---- lock.c ---- */
+
+/* The lock of a key (never 0). */
+uint32_t lock_of(uint64_t hash);
+/* 0, -EDEADLK, -ETIMEDOUT, -EPROTO. The death of a holder hands the lock on; everything that locks guard is
+ * whole at every instruction, so there is nothing to repair. */
+int lock_take(struct arena *a, uint32_t lock);
+void lock_give(struct arena *a, uint32_t lock);
+/* Make all of them, in a mapping of the lock area. */
+void lock_make_all(void *area);
+
+/* ---- heap.c: the caller holds lock 0 ---- */
+
+/* Find room for bytes (a multiple of ARENA_LINE) at a multiple of align, backed by memory. Whoever takes it puts
+ * it where the index reaches it before the lock is given back, or it is free again. -ENOSPC, -ENOMEM. */
+int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t *at);
+
+/* Obtain memory for a part of the mapping (page-aligned) now, when it can still be refused: once /dev/shm is full,
+ * the first touch of a page would be a SIGBUS. Needs no lock. -ENOSPC. */
+int heap_back(void *from, uint64_t bytes);
+
+/* ---- index.c ---- */
+
+/* The record of a key, NULL if there is none. The caller holds the key's lock. */
+struct arena_record *index_find(struct arena *a, const struct key *k);
+/* A record for a key that has none. The caller holds the key's lock, not lock 0. */
+int index_add(struct arena *a, const struct key *k, struct arena_record **r);
+/* Take the key out; its memory is free. The same locks. */
+int index_remove(struct arena *a, const struct key *k);
+/* The record that a bucket of the table in use names, NULL for none or an impossible one. */
+struct arena_record *index_at(struct arena *a, uint32_t table, uint64_t bucket);
+/* The table in use. */
+uint32_t index_table(struct arena *a);
+static inline uint64_t table_buckets(uint32_t table)
+{
+	return (uint64_t)ARENA_TABLE0 << table;
+}
+
+/* ---- slot.c: the layout of one version, in the arena or in a copy of it ---- */
+
+struct slot_plan {
+	uint64_t data_bytes;
+	uint64_t sums_at; /* block sums, from the slot's beginning */
+	uint64_t data_at; /* data, from the slot's beginning */
+	uint64_t total;
+	uint8_t block_shift;
+};
+
+/* What a version of these variables takes in the heap. -EINVAL for impossible ones. */
+int slot_plan(const struct arena_var *vars, size_t n, struct slot_plan *p);
+
+/* Write everything but the version, which is 0 meanwhile; the caller publishes it. */
+void slot_write(uint8_t *slot, const struct slot_plan *p, const struct arena_var *vars, size_t n, uint64_t seed,
+		uint32_t incarnation, int64_t time_ns);
+
+/* Read a slot's own description, of which `have` bytes are at hand, and which may take `most` bytes with its data.
+ * 0, -EPROTO (makes no sense), -EAGAIN (needs p->total bytes at hand to tell). */
+int slot_check(const uint8_t *slot, uint64_t have, uint64_t most, struct slot_plan *p);
+
+/* Checksums: of the description, block sums and unblocked data; of one block. 0 or -EBADMSG. */
+int slot_verify_head(const uint8_t *slot, const struct slot_plan *p, uint64_t seed);
+int slot_verify_block(const uint8_t *slot, const struct slot_plan *p, uint64_t block);
+int slot_verify_all(const uint8_t *slot, const struct slot_plan *p, uint64_t seed);
+
+/* Copy length bytes at offset of the data to out, checking the blocks they lie in. 0 or -EBADMSG. */
+int slot_copy(const uint8_t *slot, const struct slot_plan *p, uint64_t offset, uint64_t length, uint8_t *out);
+
+static inline const struct arena_desc *slot_descs(const uint8_t *slot)
+{
+	return (const struct arena_desc *)(const void *)(slot + sizeof(struct arena_slot));
+}
+
+static inline const char *slot_names(const uint8_t *slot, size_t vars)
+{
+	return (const char *)(slot_descs(slot) + vars);
+}
+
+#endif
