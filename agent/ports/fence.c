@@ -160,9 +160,12 @@ int fence_open(struct fence **out, const char *run_dir, const char *cgroup_node,
 	fs_path(f->cgroup, "%s", cgroup_node);
 	fs_path(f->cpfence, "%s", cpfence);
 	int rc = take_file(f, e);
+	bool adopted = rc == 0 && guarded(f);
 	if (rc == 0)
 		rc = fence_check(f, e);
-	if (rc < 0)
+	if (rc < 0 && f->shared && !adopted)
+		fence_quit(out); /* one that cannot guard is of no use */
+	else if (rc < 0)
 		fence_close(out);
 	return rc;
 }
