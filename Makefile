@@ -114,7 +114,7 @@ PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 check: deps
 	@$(MAKE) --no-print-directory $(PARALLEL) all unit aids
 	@$(MAKE) --no-print-directory $(PARALLEL) fuzzers
-	@B=$(B) tests/run
+	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run
 
 unit: $(UNIT)
 .PHONY: unit
@@ -136,10 +136,10 @@ $(FUZZERS): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(PKG_LIBS)
 
 check-unit: unit
-	@B=$(B) tests/run unit
+	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run unit
 
 check-system: all aids
-	@B=$(B) tests/run system
+	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run system
 
 demo: deps
 	@$(MAKE) --no-print-directory all
