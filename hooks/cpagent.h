@@ -140,7 +140,7 @@ CPA_API const char *cpa_key_join(char *buf, const char *file, const char *functi
 /* The same under a name of one's own. */
 #define CPA_NAMED(name, p, n) {name, CPA_DATA_(p), (uint64_t)(n), CPA_TYPE_(p)}
 
-/* "file_function_a_b_123" for CPA_KEY(a, b, 123): the words as they stand, for keys that tell where they come from. */
+/* "file_function_a_b_123" for CPA_KEY(a, b, 123): the words as they stand. */
 #define CPA_KEY(...) cpa_key_join((char[CPA_KEY_MAX + 1]){0}, __FILE__, __func__, #__VA_ARGS__)
 
 #define CPA_DATA_(p) ((void *)(uintptr_t)(p))
