@@ -1,5 +1,6 @@
 /* Owns how cpagentd comes to its configuration: defaults, then the file, then the command line, then the checks
- * that need all of it. What a single option accepts stands in config_key.c. Called by main at start and on SIGHUP. */
+ * that need all of it. What a single option accepts stands in config_key.c. Called by main at start and on SIGHUP.
+ */
 #include "agent/config.h"
 
 #include <getopt.h>
@@ -22,8 +23,12 @@ static int defaults(struct config *c, struct err *e)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
-	*c = (struct config){.level = 1, .update_ns = 10 * NS_PER_S, .save_ns = 60 * NS_PER_S, .automatic = true,
-			     .lease_ns = 10 * NS_PER_S, .on_isolation = ISOLATION_FREEZE};
+	*c = (struct config){ .level = 1,
+		              .update_ns = 10 * NS_PER_S,
+		              .save_ns = 60 * NS_PER_S,
+		              .automatic = true,
+		              .lease_ns = 10 * NS_PER_S,
+		              .on_isolation = ISOLATION_FREEZE };
 	c->memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / 2 : (uint64_t)1 << 30;
 	if (config_set_string(&c->run, CONFIG_DEFAULT_RUN, e) ||
 	    config_set_string(&c->state, CONFIG_DEFAULT_STATE, e))
@@ -33,7 +38,7 @@ static int defaults(struct config *c, struct err *e)
 
 void config_free(struct config *c)
 {
-	char **strings[] = {&c->name, &c->key, &c->run, &c->state, &c->criu, &c->file};
+	char **strings[] = { &c->name, &c->key, &c->run, &c->state, &c->criu, &c->file };
 
 	for (size_t i = 0; i < sizeof strings / sizeof *strings; i++) {
 		free(*strings[i]);
@@ -66,25 +71,27 @@ static void print_help(void)
 /* One option after the other; for the first pass (c NULL) only -c, --help and --version count. */
 static int read_argv(int argc, char *const argv[], struct config *c, const char **file, struct err *e)
 {
-	struct option table[KEYS_MAX + 4] = {{"help", no_argument, NULL, OPT_HELP},
-					     {"version", no_argument, NULL, OPT_VERSION},
-					     {"config", required_argument, NULL, OPT_FILE}};
-	bool cleared[KEYS_MAX] = {0};
+	struct option table[KEYS_MAX + 4] = { { "help", no_argument, NULL, OPT_HELP },
+		                              { "version", no_argument, NULL, OPT_VERSION },
+		                              { "config", required_argument, NULL, OPT_FILE } };
+	bool cleared[KEYS_MAX] = { 0 };
 	int opt;
 
 	for (size_t i = 0; i < config_keys_n && i < KEYS_MAX; i++)
-		table[3 + i] = (struct option){config_keys[i].name, config_keys[i].arg ? required_argument : no_argument,
-					       NULL, OPT_KEY + (int)i};
+		table[3 + i] =
+		        (struct option){ config_keys[i].name, config_keys[i].arg ? required_argument : no_argument,
+			                 NULL, OPT_KEY + (int)i };
 	optind = 0; /* glibc: begin anew, also after an earlier scan */
 	opterr = 0;
 	while ((opt = getopt_long(argc, argv, ":c:hV", table, NULL)) != -1) {
 		const struct config_key *k = opt >= OPT_KEY ? &config_keys[opt - OPT_KEY] : NULL;
 
 		if (opt == ':')
-			return err_set(e, ERR_USAGE, "%s: it needs a value; see cpagentd --help", argv[optind - 1]);
+			return err_set(e, ERR_USAGE, "%s: it needs a value; see cpagentd --help",
+			               argv[optind - 1]);
 		if (opt == '?')
 			return err_set(e, ERR_USAGE, "%s: no such option, or not as written; see cpagentd --help",
-				       argv[optind - 1]);
+			               argv[optind - 1]);
 		if (opt == OPT_HELP || opt == OPT_VERSION) {
 			if (opt == OPT_HELP)
 				print_help();
@@ -103,8 +110,9 @@ static int read_argv(int argc, char *const argv[], struct config *c, const char 
 			return err_wrap(e, "--%s", k->name);
 	}
 	if (optind < argc)
-		return err_set(e, ERR_USAGE, "'%s': it is not an option; cpagentd takes options only, see cpagentd --help",
-			       argv[optind]);
+		return err_set(e, ERR_USAGE,
+		               "'%s': it is not an option; cpagentd takes options only, see cpagentd --help",
+		               argv[optind]);
 	return 0;
 }
 
@@ -142,7 +150,8 @@ static int read_line(char *line, struct config *c, bool *seen, struct err *e)
 	line = trim(line);
 	k = config_key_find(line);
 	if (!k)
-		return err_set(e, ERR_USAGE, "'%s' is not a key; the keys are the options of cpagentd --help", line);
+		return err_set(e, ERR_USAGE, "'%s' is not a key; the keys are the options of cpagentd --help",
+		               line);
 	if (!k->list && seen[k - config_keys])
 		return err_set(e, ERR_USAGE, "'%s' stands here a second time; keep one of the two", line);
 	seen[k - config_keys] = true;
@@ -154,13 +163,13 @@ static int read_line(char *line, struct config *c, bool *seen, struct err *e)
 static int read_file(const char *path, bool named, struct config *c, struct err *e)
 {
 	scoped_free char *text = NULL;
-	bool seen[KEYS_MAX] = {0};
+	bool seen[KEYS_MAX] = { 0 };
 	char *next;
 	size_t len, number = 1;
 	int r = fs_read(path, FILE_MAX, &text, &len, e);
 
 	if (r == ERR_NOT_FOUND && !named) {
-		*e = (struct err){0};
+		*e = (struct err){ 0 };
 		return 0;
 	}
 	if (r)
@@ -184,20 +193,24 @@ static int check(struct config *c, struct err *e)
 
 	if (!c->name) {
 		if (gethostname(host, sizeof host - 1) || !config_name_ok(host))
-			return err_set(e, ERR_USAGE, "--name: the host's name '%s' cannot be the agent's; give one with --name",
-				       host);
+			return err_set(e, ERR_USAGE,
+			               "--name: the host's name '%s' cannot be the agent's; give one with --name",
+			               host);
 		if (config_set_string(&c->name, host, e))
 			return e->code;
 	}
 	if (c->level >= 2 && !c->listen.n)
-		return err_set(e, ERR_USAGE, "--listen: an agent of level %u has to be reached by its children; "
-					     "give it --listen tcp://ADDR:PORT", c->level);
+		return err_set(e, ERR_USAGE,
+		               "--listen: an agent of level %u has to be reached by its children; "
+		               "give it --listen tcp://ADDR:PORT",
+		               c->level);
 	if (!c->key && (c->parents.n || c->listen.n))
-		return err_set(e, ERR_USAGE, "--key: talking to other agents needs the cluster key; "
-					     "make one with `cpagent keygen FILE` and give every agent --key FILE");
+		return err_set(e, ERR_USAGE,
+		               "--key: talking to other agents needs the cluster key; "
+		               "make one with `cpagent keygen FILE` and give every agent --key FILE");
 	if (!strcmp(c->run, c->state))
 		return err_set(e, ERR_USAGE, "--state: '%s' is the runtime directory, too; give the two their own",
-			       c->state);
+		               c->state);
 	return 0;
 }
 
@@ -209,8 +222,8 @@ int config_load(int argc, char *const argv[], struct config *c, struct err *e)
 
 	if (!e)
 		e = &unread;
-	*e = (struct err){0};
-	*c = (struct config){0};
+	*e = (struct err){ 0 };
+	*c = (struct config){ 0 };
 	r = read_argv(argc, argv, NULL, &file, e);
 	if (!r)
 		r = defaults(c, e);

@@ -36,9 +36,9 @@ struct config {
 	bool automatic;             /* are updates and saves taken by themselves */
 	int64_t lease_ns;
 	enum config_isolation on_isolation;
-	char *criu;                 /* absolute path; NULL: find it */
-	bool verbose;               /* log debug events too */
-	char *file;                 /* the file that was read; NULL: none (the default one is absent) */
+	char *criu;   /* absolute path; NULL: find it */
+	bool verbose; /* log debug events too */
+	char *file;   /* the file that was read; NULL: none (the default one is absent) */
 };
 
 /* Read argv, then the file; check all of it. May be called again (SIGHUP) with the same argv into another

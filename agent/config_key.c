@@ -47,7 +47,7 @@ void config_list_clear(struct config_list *l)
 	for (size_t i = 0; i < l->n; i++)
 		free(l->item[i]);
 	free(l->item);
-	*l = (struct config_list){0};
+	*l = (struct config_list){ 0 };
 }
 
 bool config_name_ok(const char *text)
@@ -62,8 +62,8 @@ bool config_name_ok(const char *text)
 static int set_name(struct config *c, const char *value, struct err *e)
 {
 	if (!config_name_ok(value))
-		return err_set(e, ERR_USAGE, "'%s' is not a name; use 1 to %d letters, digits, '.', '_' or '-'", value,
-			       CONFIG_NAME_MAX);
+		return err_set(e, ERR_USAGE, "'%s' is not a name; use 1 to %d letters, digits, '.', '_' or '-'",
+		               value, CONFIG_NAME_MAX);
 	return config_set_string(&c->name, value, e);
 }
 
@@ -73,8 +73,9 @@ static int set_level(struct config *c, const char *value, struct err *e)
 	unsigned long n = strtoul(value, &end, 10);
 
 	if (end == value || *end || value[0] < '0' || value[0] > '9' || n < 1 || n > LEVEL_MAX)
-		return err_set(e, ERR_USAGE, "'%s' is not a level; 1 is a node agent, 2 to %d are the levels above",
-			       value, LEVEL_MAX);
+		return err_set(e, ERR_USAGE,
+		               "'%s' is not a level; 1 is a node agent, 2 to %d are the levels above", value,
+		               LEVEL_MAX);
 	c->level = (uint32_t)n;
 	return 0;
 }
@@ -105,7 +106,7 @@ static int check_url(const char *value, struct err *e)
 	if (url_ok(value))
 		return 0;
 	return err_set(e, ERR_USAGE, "'%s' is not an address; write tcp://ADDR:PORT, such as tcp://10.0.0.1:7400",
-		       value);
+	               value);
 }
 
 /* The address is announced to other agents, so it must be one that they can reach. */
@@ -117,8 +118,10 @@ static int set_listen(struct config *c, const char *value, struct err *e)
 		return r;
 	if (!strncmp(value, "tcp://*:", 8) || !strncmp(value, "tcp://0.0.0.0:", 14) ||
 	    !strncmp(value, "tcp://[::]:", 11))
-		return err_set(e, ERR_USAGE, "'%s' is announced to other agents, which cannot reach a wildcard; "
-					     "name this host's address", value);
+		return err_set(e, ERR_USAGE,
+		               "'%s' is announced to other agents, which cannot reach a wildcard; "
+		               "name this host's address",
+		               value);
 	return config_list_add(&c->listen, value, e);
 }
 
@@ -156,8 +159,8 @@ static int set_path(char **slot, const char *value, struct err *e)
 	else if (getcwd(cwd, sizeof cwd))
 		fs_path(buf, "%s/%s", cwd, value);
 	else
-		return err_sys(e, ERR_FAILED, "'%s' is relative and the current directory is unknown; write it in full",
-			       value);
+		return err_sys(e, ERR_FAILED,
+		               "'%s' is relative and the current directory is unknown; write it in full", value);
 	for (len = strlen(buf); len > 1 && buf[len - 1] == '/';)
 		buf[--len] = '\0';
 	return config_set_string(slot, buf, e);
@@ -200,8 +203,8 @@ static int duration(int64_t *ns, const char *value, bool may_be_off, int64_t min
 		return 0;
 	if (*ns < min || *ns > max)
 		return err_set(e, ERR_USAGE, "'%s' is out of bounds; %sfrom %s to %s is possible", value,
-			       may_be_off ? "0 (off) or " : "", units_duration_text((double)min / 1e9, a),
-			       units_duration_text((double)max / 1e9, b));
+		               may_be_off ? "0 (off) or " : "", units_duration_text((double)min / 1e9, a),
+		               units_duration_text((double)max / 1e9, b));
 	return 0;
 }
 
@@ -251,7 +254,8 @@ static int not_yet(const char *value, const char *only, struct err *e)
 {
 	if (!strcmp(value, only))
 		return 0;
-	return err_set(e, ERR_USAGE, "'%s' is not available in this version; use '%s' or leave it out", value, only);
+	return err_set(e, ERR_USAGE, "'%s' is not available in this version; use '%s' or leave it out", value,
+	               only);
 }
 
 static int set_scheme(struct config *c, const char *value, struct err *e)
@@ -273,24 +277,25 @@ static int set_metrics(struct config *c, const char *value, struct err *e)
 }
 
 const struct config_key config_keys[] = {
-	{"name", "NAME", "the agent's name, unique in its cluster (the host's name)", NULL, set_name},
-	{"level", "N", "1 for a node agent, 2 and up for the levels above (1)", NULL, set_level},
-	{"listen", "URL", "where other agents reach it, tcp://ADDR:PORT; may repeat", list_listen, set_listen},
-	{"parent", "URL", "an agent one level up, in order of preference; may repeat", list_parents, set_parent},
-	{"key", "FILE", "the cluster key; needed to talk to other agents", NULL, set_key},
-	{"run", "DIR", "runtime directory (" CONFIG_DEFAULT_RUN ")", NULL, set_run},
-	{"state", "DIR", "durable directory (" CONFIG_DEFAULT_STATE ")", NULL, set_state},
-	{"memory", "SIZE", "budget for checkpoint data in memory (half of RAM)", NULL, set_memory},
-	{"update", "DUR", "collect what the children hold this often; 0: never (10s)", NULL, set_update},
-	{"save", "DUR", "write the store to disk this often; 0: never (60s)", NULL, set_save},
-	{"auto", "on|off", "take updates and saves without being asked (on)", NULL, set_auto},
-	{"lease", "DUR", "lease of the nodes below; a lost node's jobs move after it (10s)", NULL, set_lease},
-	{"on-isolation", "freeze|run", "what jobs do when this node's lease runs out (freeze)", NULL, set_isolation},
-	{"scheme", "copy", "how this level keeps what it holds (copy)", NULL, set_scheme},
-	{"registry", "local", "where leases and ownership live (local)", NULL, set_registry},
-	{"criu", "PATH", "the CRIU program (found by itself)", NULL, set_criu},
-	{"metrics", "off", "HTTP status page and metrics (off)", NULL, set_metrics},
-	{"verbose", NULL, "log what is of interest to a developer, too", NULL, set_verbose},
+	{ "name", "NAME", "the agent's name, unique in its cluster (the host's name)", NULL, set_name },
+	{ "level", "N", "1 for a node agent, 2 and up for the levels above (1)", NULL, set_level },
+	{ "listen", "URL", "where other agents reach it, tcp://ADDR:PORT; may repeat", list_listen, set_listen },
+	{ "parent", "URL", "an agent one level up, in order of preference; may repeat", list_parents, set_parent },
+	{ "key", "FILE", "the cluster key; needed to talk to other agents", NULL, set_key },
+	{ "run", "DIR", "runtime directory (" CONFIG_DEFAULT_RUN ")", NULL, set_run },
+	{ "state", "DIR", "durable directory (" CONFIG_DEFAULT_STATE ")", NULL, set_state },
+	{ "memory", "SIZE", "budget for checkpoint data in memory (half of RAM)", NULL, set_memory },
+	{ "update", "DUR", "collect what the children hold this often; 0: never (10s)", NULL, set_update },
+	{ "save", "DUR", "write the store to disk this often; 0: never (60s)", NULL, set_save },
+	{ "auto", "on|off", "take updates and saves without being asked (on)", NULL, set_auto },
+	{ "lease", "DUR", "lease of the nodes below; a lost node's jobs move after it (10s)", NULL, set_lease },
+	{ "on-isolation", "freeze|run", "what jobs do when this node's lease runs out (freeze)", NULL,
+	  set_isolation },
+	{ "scheme", "copy", "how this level keeps what it holds (copy)", NULL, set_scheme },
+	{ "registry", "local", "where leases and ownership live (local)", NULL, set_registry },
+	{ "criu", "PATH", "the CRIU program (found by itself)", NULL, set_criu },
+	{ "metrics", "off", "HTTP status page and metrics (off)", NULL, set_metrics },
+	{ "verbose", NULL, "log what is of interest to a developer, too", NULL, set_verbose },
 };
 const size_t config_keys_n = sizeof config_keys / sizeof *config_keys;
 

@@ -89,7 +89,8 @@ static void on_connection(uv_stream_t *s, int status)
 	}
 	cl = calloc(1, sizeof *cl);
 	if (!cl)
-		return; /* libuv holds this connection back, and those behind it: without memory, nothing goes on */
+		return; /* libuv holds this connection back, and those behind it: without memory, nothing goes on
+		         */
 	uv_pipe_init(s->loop, &cl->pipe, 0);
 	cl->pipe.data = cl;
 	cl->moved_ms = uv_now(s->loop);
@@ -127,8 +128,7 @@ void control_close(struct control *c)
 	close(c->lock); /* last: from here on, another agent may take the name */
 }
 
-int control_open(struct control **out, uv_loop_t *loop, const char *path, control_fn *fn, void *ctx,
-		 struct err *e)
+int control_open(struct control **out, uv_loop_t *loop, const char *path, control_fn *fn, void *ctx, struct err *e)
 {
 	struct control *c = calloc(1, sizeof *c);
 	int fd, r;

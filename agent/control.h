@@ -43,15 +43,15 @@ struct control;
 
 /* Listen on path (mode 0666). A socket left by a dead agent is taken over. ERR_FAILED: another agent answers
  * on it ("already running"); ERR_DENIED; ERR_FAILED: path too long, directory missing. *c owned. */
-int control_open(struct control **c, uv_loop_t *loop, const char *path, control_fn *fn, void *ctx,
-		 struct err *e);
+int control_open(struct control **c, uv_loop_t *loop, const char *path, control_fn *fn, void *ctx, struct err *e);
 
-/* Answer; {"ok":true} is added to the reply. reply: adopted, NULL for none; data: copied. The request is gone after. */
+/* Answer; {"ok":true} is added to the reply. reply: adopted, NULL for none; data: copied. The request is gone
+ * after. */
 void control_reply(struct control_request *rq, json_t *reply, const void *data, size_t len);
 
 /* Answer with an error. code: enum err_code. The request is gone after. */
 void control_fail(struct control_request *rq, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+        __attribute__((format(printf, 3, 4)));
 
 /* The same from a filled struct err. */
 void control_fail_err(struct control_request *rq, const struct err *e);
@@ -59,8 +59,8 @@ void control_fail_err(struct control_request *rq, const struct err *e);
 /* The same, with a status between 125 and 127 for `cpagent run` to exit with. */
 void control_fail_launch(struct control_request *rq, int launch_status, const struct err *e);
 
-/* Stop listening, cancel what is pending, remove the socket. NULL is fine; the struct is gone after. The memory goes
- * as the loop runs on: run it once more (uv_run) before uv_loop_close(). */
+/* Stop listening, cancel what is pending, remove the socket. NULL is fine; the struct is gone after. The memory
+ * goes as the loop runs on: run it once more (uv_run) before uv_loop_close(). */
 void control_close(struct control *c);
 
 #endif

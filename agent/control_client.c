@@ -22,7 +22,7 @@ static void drop_body(struct client *cl)
 	cl->body = NULL;
 	cl->body_have = cl->body_room = cl->body_len = cl->json_len = cl->head_have = 0;
 	json_decref(cl->rq.json);
-	cl->rq = (struct control_request){.uid = cl->rq.uid, .gid = cl->rq.gid, .pid = cl->rq.pid};
+	cl->rq = (struct control_request){ .uid = cl->rq.uid, .gid = cl->rq.gid, .pid = cl->rq.pid };
 }
 
 static void free_when_done(struct client *cl)

@@ -1,5 +1,5 @@
-/* One client of the control socket: frames in, replies out. Shared by control.c, which owns the socket and the list of
- * clients, and control_client.c, which owns what happens on a connection. */
+/* One client of the control socket: frames in, replies out. Shared by control.c, which owns the socket and the
+ * list of clients, and control_client.c, which owns what happens on a connection. */
 #ifndef CPA_AGENT_CONTROL_CLIENT_H
 #define CPA_AGENT_CONTROL_CLIENT_H
 
@@ -16,9 +16,9 @@ struct client {
 	struct control *owner; /* NULL once closing */
 	struct client *next, **link;
 	enum client_state state;
-	bool handle_gone;  /* its close callback has run */
-	bool unanswered;   /* the agent still holds rq */
-	bool last;         /* close after the reply */
+	bool handle_gone; /* its close callback has run */
+	bool unanswered;  /* the agent still holds rq */
+	bool last;        /* close after the reply */
 	uint8_t head[CONTROL_HEAD];
 	size_t head_have;
 	uint8_t *body; /* json, then data */

@@ -14,7 +14,7 @@
 
 static inline void control_head_put(uint8_t head[CONTROL_HEAD], uint32_t json_len, uint32_t data_len)
 {
-	uint32_t words[2] = {htole32(json_len), htole32(data_len)};
+	uint32_t words[2] = { htole32(json_len), htole32(data_len) };
 
 	memcpy(head, words, sizeof words);
 }

@@ -19,8 +19,10 @@
 
 static int already_running(const char *path, struct err *e)
 {
-	return err_set(e, ERR_FAILED, "%s: an agent is already running here; stop it, or give this one its own --run "
-				      "and --name", path);
+	return err_set(e, ERR_FAILED,
+	               "%s: an agent is already running here; stop it, or give this one its own --run "
+	               "and --name",
+	               path);
 }
 
 /* A connect that is neither refused nor finds nothing means that somebody listens, if only with a full queue. */
@@ -39,7 +41,7 @@ static int take_lock(const char *path, struct err *e)
 	fd = open(fs_path(name, "%s.lock", path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(e, errno == EACCES || errno == EPERM || errno == EROFS ? ERR_DENIED : ERR_FAILED,
-			       "%s: cannot create it; give a directory that this user may write with --run", name);
+		               "%s: cannot create it; give a directory that this user may write with --run", name);
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		if (errno == EWOULDBLOCK)
 			return already_running(path, e);
@@ -50,12 +52,14 @@ static int take_lock(const char *path, struct err *e)
 
 int control_listen(const char *path, int *out_fd, int *out_lock, struct err *e)
 {
-	struct sockaddr_un at = {.sun_family = AF_UNIX}, aside = at;
+	struct sockaddr_un at = { .sun_family = AF_UNIX }, aside = at;
 	scoped_fd int fd = -1, lock = -1;
 
 	if (strlen(path) + sizeof ".new" > sizeof at.sun_path)
-		return err_set(e, ERR_FAILED, "%s: the path is longer than the %zu bytes of a socket's name; "
-					      "choose a shorter --run", path, sizeof at.sun_path - sizeof ".new");
+		return err_set(e, ERR_FAILED,
+		               "%s: the path is longer than the %zu bytes of a socket's name; "
+		               "choose a shorter --run",
+		               path, sizeof at.sun_path - sizeof ".new");
 	snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
 	snprintf(aside.sun_path, sizeof aside.sun_path, "%s.new", path);
 	lock = take_lock(path, e);

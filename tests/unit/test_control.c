@@ -91,7 +91,7 @@ static void *run(void *arg)
 
 static void start(void)
 {
-	struct err e = {0};
+	struct err e = { 0 };
 
 	snprintf(agent.dir, sizeof agent.dir, "/tmp/test_control.XXXXXX");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(agent.dir));
@@ -120,8 +120,8 @@ static void stop(void)
 
 static int dial(void)
 {
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	struct timeval tv = {.tv_sec = 20}; /* a test that hangs fails instead */
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	struct timeval tv = { .tv_sec = 20 }; /* a test that hangs fails instead */
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(at.sun_path, sizeof at.sun_path, "%s", agent.path);
@@ -264,7 +264,7 @@ static void an_error_carries_code_text_and_launch_status_whatever_bytes_it_quote
 
 static void what_is_no_json_object_is_refused_and_the_connection_goes_on(void)
 {
-	static const char *const bad[] = {"[1,2]", "{\"verb\":", "\xff\xfe\x00", "3", "{\"verb\":\"a\"}x"};
+	static const char *const bad[] = { "[1,2]", "{\"verb\":", "\xff\xfe\x00", "3", "{\"verb\":\"a\"}x" };
 	int fd;
 
 	start();
@@ -283,8 +283,11 @@ static void what_is_no_json_object_is_refused_and_the_connection_goes_on(void)
 
 static void a_frame_too_large_or_of_length_zero_is_refused_and_the_connection_ends(void)
 {
-	static const uint32_t bad[][2] = {{CONTROL_JSON_MAX + 1, 0}, {10, CONTROL_DATA_MAX + 1}, {0, 0},
-					  {UINT32_MAX, UINT32_MAX}, {0x20544547, 0x50545448}};
+	static const uint32_t bad[][2] = { { CONTROL_JSON_MAX + 1, 0 },
+		                           { 10, CONTROL_DATA_MAX + 1 },
+		                           { 0, 0 },
+		                           { UINT32_MAX, UINT32_MAX },
+		                           { 0x20544547, 0x50545448 } };
 
 	start();
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -397,7 +400,7 @@ static void closing_cancels_what_is_pending_and_ends_the_clients(void)
 static void a_second_agent_is_refused_and_the_first_goes_on(void)
 {
 	struct control *second = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	uv_loop_t loop;
 
 	start();
@@ -412,7 +415,7 @@ static void a_second_agent_is_refused_and_the_first_goes_on(void)
 
 static void the_socket_of_a_dead_agent_is_taken_over(void)
 {
-	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
 	struct stat st;
 	int fd;
 
@@ -437,7 +440,7 @@ static void a_path_that_no_socket_can_have_is_refused_in_words(void)
 {
 	char path[300] = "/tmp/";
 	struct control *c = NULL;
-	struct err e = {0};
+	struct err e = { 0 };
 	uv_loop_t loop;
 
 	uv_loop_init(&loop);
@@ -472,27 +475,29 @@ static void more_clients_than_the_limit_are_refused_in_words_and_the_rest_served
 }
 
 static const struct test tests[] = {
-	{"a request is answered, with its data and the kernel's uid",
-	 a_request_is_answered_with_its_data_and_the_kernels_uid},
-	{"a user who is not the agent's may connect, and is known by uid",
-	 a_user_who_is_not_the_agents_may_connect_and_is_known_by_uid},
-	{"an error carries code, text and launch status, whatever bytes it quotes",
-	 an_error_carries_code_text_and_launch_status_whatever_bytes_it_quotes},
-	{"what is no JSON object is refused, and the connection goes on",
-	 what_is_no_json_object_is_refused_and_the_connection_goes_on},
-	{"a frame too large or of length zero is refused, and the connection ends",
-	 a_frame_too_large_or_of_length_zero_is_refused_and_the_connection_ends},
-	{"seeded garbage in pieces never stops the agent", seeded_garbage_in_pieces_never_stops_the_agent},
-	{"a client that goes cancels its request", a_client_that_goes_cancels_its_request},
-	{"a client that shuts down its side or sends on cancels, too",
-	 a_client_that_shuts_down_its_side_or_sends_on_cancels_too},
-	{"a reply to a client that has gone is dropped", a_reply_to_a_client_that_has_gone_is_dropped},
-	{"closing cancels what is pending and ends the clients", closing_cancels_what_is_pending_and_ends_the_clients},
-	{"a second agent is refused, and the first goes on", a_second_agent_is_refused_and_the_first_goes_on},
-	{"the socket of a dead agent is taken over", the_socket_of_a_dead_agent_is_taken_over},
-	{"a path that no socket can have is refused in words", a_path_that_no_socket_can_have_is_refused_in_words},
-	{"more clients than the limit are refused in words, and the rest served",
-	 more_clients_than_the_limit_are_refused_in_words_and_the_rest_served},
+	{ "a request is answered, with its data and the kernel's uid",
+	  a_request_is_answered_with_its_data_and_the_kernels_uid },
+	{ "a user who is not the agent's may connect, and is known by uid",
+	  a_user_who_is_not_the_agents_may_connect_and_is_known_by_uid },
+	{ "an error carries code, text and launch status, whatever bytes it quotes",
+	  an_error_carries_code_text_and_launch_status_whatever_bytes_it_quotes },
+	{ "what is no JSON object is refused, and the connection goes on",
+	  what_is_no_json_object_is_refused_and_the_connection_goes_on },
+	{ "a frame too large or of length zero is refused, and the connection ends",
+	  a_frame_too_large_or_of_length_zero_is_refused_and_the_connection_ends },
+	{ "seeded garbage in pieces never stops the agent", seeded_garbage_in_pieces_never_stops_the_agent },
+	{ "a client that goes cancels its request", a_client_that_goes_cancels_its_request },
+	{ "a client that shuts down its side or sends on cancels, too",
+	  a_client_that_shuts_down_its_side_or_sends_on_cancels_too },
+	{ "a reply to a client that has gone is dropped", a_reply_to_a_client_that_has_gone_is_dropped },
+	{ "closing cancels what is pending and ends the clients",
+	  closing_cancels_what_is_pending_and_ends_the_clients },
+	{ "a second agent is refused, and the first goes on", a_second_agent_is_refused_and_the_first_goes_on },
+	{ "the socket of a dead agent is taken over", the_socket_of_a_dead_agent_is_taken_over },
+	{ "a path that no socket can have is refused in words",
+	  a_path_that_no_socket_can_have_is_refused_in_words },
+	{ "more clients than the limit are refused in words, and the rest served",
+	  more_clients_than_the_limit_are_refused_in_words_and_the_rest_served },
 };
 
 int main(void)
