@@ -128,7 +128,7 @@ void pages_close(struct pages *p)
 	}
 	free(p->files);
 	free(p->pagemap);
-	*p = (struct pages){.dir = p->dir, .bytes = p->bytes, .closed = p->closed};
+	*p = (struct pages){.dir = p->dir, .bytes = p->bytes, .closed = p->closed, .broken = p->broken};
 }
 
 /* ---- pagemap images --------------------------------------------------------------------------- */
