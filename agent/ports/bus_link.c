@@ -1,0 +1,299 @@
+/* Owns the way out to one URL: its PUSH socket and what is sent through it, in which order. */
+#include <nanomsg/nn.h>
+#include <nanomsg/pipeline.h>
+#include <nanomsg/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/ports/bus_impl.h"
+
+/* ---- the socket --------------------------------------------------------------------------------- */
+
+void bus_link_close(struct link *l)
+{
+	if (l->sock < 0)
+		return;
+	l->poll->data = l->bus;
+	/* first libuv, which still knows the descriptor, then nanomsg, which closes it */
+	uv_close((uv_handle_t *)l->poll, bus_handle_closed);
+	while (nn_close(l->sock) < 0 && nn_errno() == EINTR)
+		;
+	l->sock = -1;
+	l->poll = NULL;
+	l->polling = 0;
+}
+
+static void sock_options(int sock, const char *url)
+{
+	int one = 1, zero = 0, first_ms = 50, most_ms = 500;
+
+	nn_setsockopt(sock, NN_TCP, NN_TCP_NODELAY, &one, sizeof one);
+	nn_setsockopt(sock, NN_SOL_SOCKET, NN_RECONNECT_IVL, &first_ms, sizeof first_ms);
+	nn_setsockopt(sock, NN_SOL_SOCKET, NN_RECONNECT_IVL_MAX, &most_ms, sizeof most_ms);
+	if (strchr(url, '['))
+		nn_setsockopt(sock, NN_SOL_SOCKET, NN_IPV4ONLY, &zero, sizeof zero);
+}
+
+/* Sockets are few: the one unused for longest gives way, if nothing waits in it. */
+static int evict_one(struct bus *bus)
+{
+	struct link *oldest = NULL;
+
+	for (struct link *l = bus->links; l; l = l->next)
+		if (l->sock >= 0 && !l->data.first && !l->control.first &&
+		    (!oldest || l->used_at < oldest->used_at))
+			oldest = l;
+	if (oldest)
+		bus_link_close(oldest);
+	return oldest != NULL;
+}
+
+static int sock_open(struct link *l)
+{
+	int fd;
+	size_t size = sizeof fd;
+
+	if (l->sock >= 0)
+		return 0;
+	int sock = nn_socket(AF_SP, NN_PUSH);
+
+	if (sock < 0 && nn_errno() == EMFILE && evict_one(l->bus))
+		sock = nn_socket(AF_SP, NN_PUSH);
+	if (sock < 0)
+		return -1;
+	sock_options(sock, l->url);
+	uv_poll_t *poll = malloc(sizeof *poll);
+
+	if (!poll || nn_connect(sock, l->url) < 0 ||
+	    nn_getsockopt(sock, NN_SOL_SOCKET, NN_SNDFD, &fd, &size) < 0 ||
+	    uv_poll_init(l->bus->loop, poll, fd) < 0) {
+		free(poll);
+		nn_close(sock);
+		return -1;
+	}
+	poll->data = l;
+	l->bus->handles++;
+	l->sock = sock;
+	l->poll = poll;
+	l->opened_at = l->used_at = clock_boot_ns();
+	if (!l->mine[0])
+		bus_url_mine(l->bus, l->url, l->mine);
+	return 0;
+}
+
+static void on_writable(uv_poll_t *poll, int status, int events)
+{
+	struct link *l = poll->data;
+
+	(void)status;
+	(void)events;
+	bus_link_flush(l);
+}
+
+static void want_writable(struct link *l, int want)
+{
+	if (want == l->polling || l->sock < 0)
+		return;
+	if (want)
+		uv_poll_start(l->poll, UV_READABLE, on_writable); /* NN_SNDFD is readable when one can send */
+	else
+		uv_poll_stop(l->poll);
+	l->polling = want;
+}
+
+static int writable_now(const struct link *l)
+{
+	int fd;
+	size_t size = sizeof fd;
+	struct pollfd p = { .events = POLLIN };
+
+	if (nn_getsockopt(l->sock, NN_SOL_SOCKET, NN_SNDFD, &fd, &size) < 0)
+		return 0;
+	p.fd = fd;
+	return poll(&p, 1, 0) == 1;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------ */
+
+/* Seal and send one. 0: gone, for good or ill; -1: not now. */
+static int send_one(struct link *l, const struct out *o)
+{
+	struct bus *bus = l->bus;
+	int control = o->kind <= KIND_STALE;
+	struct seal_head h = { .kind = o->kind, .seq = bus->seq + 1 };
+
+	snprintf(h.from, sizeof h.from, "%s", bus->name);
+	snprintf(h.to, sizeof h.to, "%s", control ? o->to : l->name);
+	memcpy(h.from_session, bus->life, SEAL_SESSION_BYTES);
+	memcpy(h.to_session, control ? o->to_session : l->token, SEAL_SESSION_BYTES);
+	size_t size = seal_size(&h, o->body->len);
+	void *msg = size ? nn_allocmsg(size, 0) : NULL;
+
+	if (!msg)
+		return size ? -1 : 0;
+	seal_message(&bus->key, &h, o->body->bytes, o->body->len, msg);
+	if (nn_send(l->sock, &msg, NN_MSG, NN_DONTWAIT) < 0) {
+		nn_freemsg(msg);
+		return -1;
+	}
+	bus->seq++;
+	bus->stats.sent++;
+	bus->stats.sent_bytes += size;
+	l->used_at = clock_boot_ns();
+	return 0;
+}
+
+void bus_link_drop(struct link *l, struct outbox *box, struct out **at)
+{
+	struct out *o = outbox_take(box, at);
+
+	if (o->kind == KIND_CALL)
+		bus_call_left_outbox(l->bus, o->call);
+	out_free(o);
+}
+
+/* For an agent that is not the one at this URL, or a call that has ended or goes another way meanwhile. */
+static int pointless(const struct link *l, const struct out *o)
+{
+	if (o->kind == KIND_CALL) {
+		const struct call *c = bus_call_find(l->bus, o->call);
+
+		if (!c || c->peer->link != l)
+			return 1;
+	}
+	return l->known && o->to[0] && strcmp(o->to, l->name);
+}
+
+static void purge_box(struct link *l, struct outbox *box, int64_t now)
+{
+	for (struct out **at = &box->first; *at;) {
+		struct out *o = *at;
+
+		if (box == &l->control || o->kind != KIND_CALL ? now - o->since < UNSENT_MAX_NS : !pointless(l, o))
+			at = &o->next;
+		else
+			bus_link_drop(l, box, at);
+	}
+}
+
+void bus_link_purge(struct link *l, int64_t now)
+{
+	purge_box(l, &l->control, now);
+	purge_box(l, &l->data, now);
+}
+
+/* The next to be sent, NULL if there is none. */
+static struct outbox *next_box(struct link *l)
+{
+	if (l->control.first)
+		return &l->control;
+	while (l->known && l->data.first) {
+		if (!pointless(l, l->data.first))
+			return &l->data;
+		bus_link_drop(l, &l->data, &l->data.first);
+	}
+	return NULL;
+}
+
+void bus_link_flush(struct link *l)
+{
+	struct outbox *box;
+
+	if (l->bus->closing)
+		return;
+	if (l->data.first && !l->known && !l->asking)
+		bus_link_hello(l);
+	while ((box = next_box(l))) {
+		if (sock_open(l) < 0 || !writable_now(l) || send_one(l, box->first) < 0) {
+			want_writable(l, 1);
+			bus_wake_timer(l->bus);
+			return;
+		}
+		bus_link_drop(l, box, &box->first);
+	}
+	want_writable(l, 0);
+	bus_wake_timer(l->bus);
+}
+
+/* Notes go first when there is no room. */
+static int make_room(struct link *l, size_t bytes)
+{
+	struct out **at = &l->data.first;
+
+	while (l->data.msgs >= OUTBOX_MAX_MSGS || l->data.bytes + bytes > OUTBOX_MAX_BYTES) {
+		while (*at && (*at)->kind != KIND_NOTE)
+			at = &(*at)->next;
+		l->bus->stats.dropped_overflow++;
+		if (!*at)
+			return -1;
+		out_free(outbox_take(&l->data, at));
+	}
+	return 0;
+}
+
+static struct out *out_make(uint8_t kind, const char *to, struct body *body)
+{
+	struct out *o = calloc(1, sizeof *o);
+
+	if (!o)
+		return NULL;
+	o->kind = kind;
+	o->since = clock_boot_ns();
+	o->body = bus_body_ref(body);
+	snprintf(o->to, sizeof o->to, "%s", to);
+	return o;
+}
+
+int bus_link_push(struct link *l, uint8_t kind, const char *to, uint64_t call, struct body *body)
+{
+	if (make_room(l, body->len) < 0)
+		return -1;
+	struct out *o = out_make(kind, to, body);
+
+	if (!o)
+		return -1;
+	o->call = call;
+	outbox_add(&l->data, o);
+	bus_link_flush(l);
+	return 0;
+}
+
+void bus_link_control(struct link *l, uint8_t kind, const char *to, const uint8_t *to_session, const void *head,
+                      size_t head_len)
+{
+	/* the newest of a kind is enough: a peer that could not be reached has asked again meanwhile */
+	for (struct out **at = &l->control.first; *at; at = &(*at)->next)
+		if ((*at)->kind == kind && !strcmp((*at)->to, to)) {
+			out_free(outbox_take(&l->control, at));
+			break;
+		}
+	if (l->control.msgs >= CONTROL_MAX)
+		return;
+	if (!l->mine[0])
+		bus_url_mine(l->bus, l->url, l->mine);
+	struct body *body = bus_body_make(l->mine, 0, head, head_len, NULL, 0);
+	struct out *o = body ? out_make(kind, to, body) : NULL;
+
+	bus_body_unref(body);
+	if (!o)
+		return;
+	if (to_session)
+		memcpy(o->to_session, to_session, SEAL_SESSION_BYTES);
+	outbox_add(&l->control, o);
+	bus_link_flush(l);
+}
+
+void bus_link_hello(struct link *l)
+{
+	if (!l->asking) {
+		seal_random(l->challenge, sizeof l->challenge);
+		l->asking = 1;
+		l->hello_wait = HELLO_WAIT_MIN_NS;
+	} else if (l->hello_wait < HELLO_WAIT_MAX_NS) {
+		l->hello_wait *= 2;
+	}
+	l->hello_at = clock_boot_ns();
+	bus_link_control(l, KIND_HELLO, "", NULL, l->challenge, sizeof l->challenge);
+}
