@@ -8,7 +8,7 @@
 PREFIX ?= /usr/local
 CC ?= cc
 SAN ?=
-PROTOC ?= protoc-c
+PROTOC ?= protoc
 PKGS := libuv libsodium nanomsg libnl-3.0 libnl-genl-3.0 libprotobuf-c jansson libzstd libxxhash lmdb
 
 comma := ,
