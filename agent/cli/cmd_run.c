@@ -18,7 +18,7 @@ static const struct cli_option options[] = {
 	{ "restart", 0, "POLICY", "permanent, transient (after a failure only) or temporary (transient)" },
 	{ "max-restarts", 0, "N", "give up after more restarts than this (0 to 64) in --max-seconds (3)" },
 	{ "max-seconds", 0, "DUR", "the time --max-restarts counts in (5s)" },
-	{ "spares", 0, "NODE,…", "nodes to be preferred when its own is lost" },
+	{ "spares", 0, "NODE,...", "nodes to be preferred when its own is lost" },
 	{ "files", 0, "track|shared", "roll back files it writes, or leave them to you (track)" },
 	{ "tcp", 0, "close|established", "TCP connections in a snapshot (close)" },
 	{ "env", 0, "K=V", "set a variable for the job; may repeat" },
@@ -143,7 +143,7 @@ static int run(struct cli *c, const struct cli_args *a)
 
 const struct cli_command cli_cmd_run = {
 	.name = "run",
-	.args = "[options] -- CMD [ARG…]",
+	.args = "[options] -- CMD [ARG...]",
 	.summary = "start a job and follow it",
 	.example = "cpagent run --name heat --every 30s -- ./solver input.dat",
 	.options = options,
