@@ -34,12 +34,13 @@ uint64_t arena_table_at(uint32_t table)
 	return ARENA_INDEX + 4 * (uint64_t)ARENA_TABLE0 * ((UINT64_C(1) << table) - 1);
 }
 
-/* A key takes two units at the least, so that a heap of n units needs no more than 2 × n / 2 buckets. */
+/* A key takes two units at the least, so a heap of n units has n / 2 keys at the most: they fill a quarter of the
+ * last table, and also the one before it has room for all. */
 uint32_t arena_tables(uint64_t heap_bytes)
 {
-	uint32_t tables = 1;
+	uint32_t tables = 2;
 
-	while (tables < ARENA_LEVELS && ((uint64_t)ARENA_TABLE0 << (tables - 1)) < heap_bytes / ARENA_UNIT)
+	while (tables < ARENA_LEVELS && ((uint64_t)ARENA_TABLE0 << (tables - 1)) < 2 * (heap_bytes / ARENA_UNIT))
 		tables++;
 	return tables;
 }

@@ -2,6 +2,7 @@
  * next table and then naming it in the header, one store; a record appears by one store into its bucket. Readers
  * take no lock 0: a table stays as it was while the next one is filled. */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "lib/arena/internal.h"
 
@@ -87,7 +88,7 @@ static int move_into(struct arena *a, uint32_t from, uint32_t to)
 	for (b = 0; b < table_buckets(from); b++) {
 		if (!(r = index_at(a, from, b)))
 			continue;
-		if (++n * 4 > (mask + 1) * 3)
+		if (++n * 5 > (mask + 1) * 4)
 			return -ENOSPC;
 		for (at = r->hash & mask; base[at] != ARENA_BUCKET_EMPTY; at = (at + 1) & mask)
 			;
@@ -98,21 +99,24 @@ static int move_into(struct arena *a, uint32_t from, uint32_t to)
 	store_release(&a->head->moves, a->head->moves + 1);
 	store_release(&a->head->table, to);
 	store_release(&a->head->moves, a->head->moves + 1);
+	/* a reader that is still in there finds nothing, and then that the table has moved */
+	madvise(table_base(a, from), table_buckets(from) * sizeof *base, MADV_REMOVE);
 	return 0;
 }
 
-/* Keep a quarter of the buckets empty. Too many removed ones: the table next to this one takes the rest, whichever
- * has room for twice of it. */
+/* Keep a fifth of the buckets empty. Too many removed ones: a smaller table may take the rest. */
 static int make_room(struct arena *a, uint32_t table)
 {
 	struct arena_header *h = a->head;
 	uint64_t keys = load_relaxed(&h->keys), gone = load_relaxed(&h->gone), buckets = table_buckets(table);
 
-	if ((keys + gone + 1) * 4 <= buckets * 3)
+	if ((keys + gone + 1) * 5 <= buckets * 4)
 		return 0;
-	if (table > 0 && (keys + 1) * 2 <= buckets / 2 && move_into(a, table, table - 1) == 0)
+	if (table > 0 && (keys + 1) * 4 <= buckets && move_into(a, table, table - 1) == 0)
 		return 0;
 	if (table + 1 < a->tables && move_into(a, table, table + 1) == 0)
+		return 0;
+	if (table > 0 && keys * 5 + 5 <= buckets * 2 && move_into(a, table, table - 1) == 0)
 		return 0;
 	return keys + gone + 1 < buckets ? 0 : -ENOSPC;
 }

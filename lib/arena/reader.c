@@ -10,7 +10,7 @@
 #include "lib/arena/internal.h"
 
 #define TRIES 20     /* how often a value that moved is read again */
-#define PROBES 65536 /* no table that is kept three quarters full has such a chain */
+#define PROBES 65536 /* no table that is kept four fifths full has such a chain */
 
 /* length bytes at offset, all or -EPROTO. */
 static int read_at(struct arena_reader *r, uint64_t at, void *out, uint64_t length)
