@@ -123,6 +123,29 @@ static void memory(size_t mib)
 	}
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+/* MIB of touched memory; looks at the clock all the time and prints every gap of a millisecond and more. */
+static void clock_gaps(size_t mib)
+{
+	char *m = malloc(mib << 20);
+	for (size_t i = 0; i < mib << 20; i += 4096)
+		m[i] = (char)(i >> 12) + 1;
+	number(1, 0);
+	for (int64_t before = now_ns(), now; ; before = now) {
+		now = now_ns();
+		if (now - before >= 1000000) {
+			number(1, (unsigned)((now - before) / 1000));
+			now = now_ns();
+		}
+	}
+}
+
 static void connected(int port)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
@@ -166,6 +189,8 @@ int main(int argc, char **argv)
 		tree(arg ? (int)strtol(arg, NULL, 10) : 1);
 	if (!strcmp(mode, "memory"))
 		memory(arg ? strtoul(arg, NULL, 10) : 1);
+	if (!strcmp(mode, "clock"))
+		clock_gaps(arg ? strtoul(arg, NULL, 10) : 1);
 	if (!strcmp(mode, "connect"))
 		connected(arg ? (int)strtol(arg, NULL, 10) : 0);
 	if (!strcmp(mode, "connect-unix"))

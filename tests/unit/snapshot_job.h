@@ -73,7 +73,9 @@ static inline bool job_start(struct job *j, const char *mode, const char *arg)
 	char bin[FS_PATH_MAX], cpinit[FS_PATH_MAX];
 	char *argv[] = {(char *)fs_path(bin, "%s/tests/unit/snapshot_job", bin_dir), (char *)mode, (char *)arg, NULL};
 	char *envp[] = {(char *)"PATH=/usr/bin:/bin", NULL};
-	const struct launch l = {.uuid = "11111111-2222-3333-4444-555555555555", .argv = argv, .envp = envp,
+	const gid_t group = 0;
+	const struct launch l = {.groups = &group, .ngroups = 1,
+				 .uuid = "11111111-2222-3333-4444-555555555555", .argv = argv, .envp = envp,
 				 .job_dir = j->job, .log_dir = j->log, .umask = 022, .cgroup_fd = -1,
 				 .cpinit = fs_path(cpinit, "%s/cpinit", bin_dir)};
 	struct launched started;
