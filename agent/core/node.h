@@ -102,6 +102,9 @@ void node_parents(struct node *n, int parents, int first, int64_t now, struct no
 /* A job is here with this incarnation: found after an agent's restart, started while alone, or started
  * again here with its next incarnation. */
 void node_job_here(struct node *n, const char *uuid, uint32_t incarnation);
+/* The incarnation that a registry last ordered this node to start; 0 if none did, or if that was before this agent's
+ * start. Those above it were started here by the node itself. */
+uint32_t node_job_given(const struct node *n, const char *uuid);
 /* It ended here, or is killed: no live copy is left on this node. */
 void node_job_gone(struct node *n, const char *uuid);
 

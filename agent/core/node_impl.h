@@ -6,7 +6,7 @@
 
 struct node_job {
 	char uuid[CORE_UUID];
-	uint32_t given; /* as the registry ordered it or as it was found; later ones were started here by ourselves */
+	uint32_t given; /* as a registry ordered it; later ones were started here by ourselves */
 	uint32_t seen;  /* the highest incarnation here, or the highest that may not start here any more */
 	bool live;      /* a copy may be left */
 	bool taken;     /* seen was taken, not refused or stopped */

@@ -31,9 +31,15 @@ void node_job_here(struct node *n, const char *uuid, uint32_t incarnation)
 {
 	struct node_job *j = entry(n, uuid);
 	if (!j->live)
-		j->given = incarnation;
+		j->given = 0;
 	j->live = j->taken = j->known = true;
 	j->seen = incarnation;
+}
+
+uint32_t node_job_given(const struct node *n, const char *uuid)
+{
+	const struct node_job *j = table_get(&n->jobs, uuid);
+	return j ? j->given : 0;
 }
 
 void node_job_gone(struct node *n, const char *uuid)

@@ -186,6 +186,7 @@ int64_t registry_hello(const struct registry *r);
 struct job_claim {
 	struct job_spec spec;
 	uint32_t incarnation;
+	uint32_t given; /* node_job_given() */
 	enum job_state state;
 	struct ending ending;
 	bool by_keys;

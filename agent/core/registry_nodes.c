@@ -115,7 +115,7 @@ static enum verdict judge(struct registry *r, struct reg_node *n, const struct j
 			  struct actions *acts)
 {
 	struct reg_job *j = reg_job_find(r, c->spec.uuid);
-	if (!j || (j->elsewhere && c->incarnation > j->incarnation))
+	if (!j || (j->elsewhere && c->given > j->incarnation))
 		return adopt(r, j, n, c, now, acts);
 	bool theirs = !strcmp(j->owner, n->info.name) && c->incarnation >= j->incarnation;
 	if (theirs && !job_ended(j->state) && !j->elsewhere)
