@@ -71,6 +71,6 @@ int criu_find(const char *configured, char *path, struct err *e)
 	if (!usable(path, NULL))
 		return ERR_OK;
 	return err_set(e, ERR_NOT_FOUND,
-		       "no usable CRIU: neither $PATH nor %s has version 4.2 or later; run packaging/deps, or name one "
-		       "with --criu", CRIU_PRIVATE_PATH);
+		       "no usable CRIU: neither $PATH nor %s has version 4.2 or later; run packaging/deps, or name "
+		       "one with --criu", CRIU_PRIVATE_PATH);
 }

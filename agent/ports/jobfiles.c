@@ -123,8 +123,8 @@ static int capture(struct jobfiles *all, struct jobfile *f, int img_dir, struct 
 		f->skipped = f->size - LOG_TRAVELS;
 	/* a file that shrank meanwhile was cut by somebody who did not want the rest */
 	if (!fstat(f->source, &st) && (uint64_t)st.st_size < f->size)
-		return err_set(e, ERR_FAILED, "%s got shorter while it was captured; it is not safe to go on from this "
-			       "snapshot", f->path);
+		return err_set(e, ERR_FAILED, "%s got shorter while it was captured; it is not safe to go on from "
+			       "this snapshot", f->path);
 	uint64_t len = f->size - f->skipped;
 	if (jobfiles_copy(f->source, f->skipped, to, 0, len, true) || ftruncate(to, (off_t)len))
 		return err_sys(e, ERR_FAILED, "cannot capture %s (%llu bytes)", f->path, (unsigned long long)len);

@@ -62,7 +62,8 @@ struct jobfiles {
 
 /* While the job is frozen: find its files and capture what must be captured now into img_dir's files/.
  * f is valid (to be freed) also after an error. */
-int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, int img_dir, struct err *e);
+int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, int img_dir,
+		    struct err *e);
 
 /* After the thaw: capture the rest. */
 int jobfiles_capture(struct jobfiles *f, int img_dir, struct err *e);

@@ -105,7 +105,8 @@ static int cut(const struct place *p, int fd, uint64_t size, struct err *e)
 	if (rc)
 		return ERR_FAILED;
 	if (ftruncate(fd, (off_t)f->size))
-		return err_sys(e, ERR_FAILED, "cannot cut %s back to %llu bytes", f->path, (unsigned long long)f->size);
+		return err_sys(e, ERR_FAILED, "cannot cut %s back to %llu bytes", f->path,
+			       (unsigned long long)f->size);
 	return ERR_OK;
 }
 
@@ -115,8 +116,8 @@ static int make(const struct place *p, struct err *e)
 {
 	const struct jobfile *f = p->f;
 	if (!f->content)
-		return err_set(e, ERR_FAILED, "%s, which the job had open, does not exist here; put it there, or run the "
-			       "job with --files carry", f->path);
+		return err_set(e, ERR_FAILED, "%s, which the job had open, does not exist here; put it there, or run "
+			       "the job with --files carry", f->path);
 	scoped_fd int fd = open_new(p);
 	if (fd < 0)
 		return err_sys(e, ERR_FAILED, "cannot make %s, which the job had open", f->path);
@@ -143,8 +144,8 @@ static int adjust(const struct place *p, int fd, uint64_t size, struct err *e)
 	if (size < f->size && f->content)
 		return put_content(p, fd, false, e);
 	if (size < f->size)
-		return err_set(e, ERR_FAILED, "%s is shorter (%llu bytes) than when the snapshot was taken (%llu); restore "
-			       "an older generation, or run the job with --files carry", f->path,
+		return err_set(e, ERR_FAILED, "%s is shorter (%llu bytes) than when the snapshot was taken (%llu); "
+			       "restore an older generation, or run the job with --files carry", f->path,
 			       (unsigned long long)size, (unsigned long long)f->size);
 	return ERR_OK;
 }
@@ -159,8 +160,8 @@ static int restore_file(const struct place *p, struct err *e)
 	if (fd < 0 && errno == ENOENT)
 		return make(p, e);
 	if (fd < 0 && errno == ELOOP)
-		return err_set(e, ERR_FAILED, "%s is no longer the file that the job had open but a link or something else; "
-			       "it is not touched", f->path);
+		return err_set(e, ERR_FAILED, "%s is no longer the file that the job had open but a link or something "
+			       "else; it is not touched", f->path);
 	if (fd < 0)
 		return err_sys(e, ERR_FAILED, "cannot open %s, which the job had open, with the job's rights", f->path);
 	return adjust(p, fd, f->kind == JOBFILE_INPUT ? 0 : (uint64_t)st.st_size, e);
@@ -181,8 +182,8 @@ int jobfiles_restore(const struct jobfiles *f, enum snapshot_files mode, int img
 			p.name = file->path + strlen(SNAPSHOT_LOG_MOUNT "/");
 		}
 		if (file->kind == JOBFILE_LOG && (strchr(p.name, '/') || !*p.name))
-			return err_set(e, ERR_FAILED, "%s lies below the job's log directory, where only plain files are "
-				       "put back", file->path);
+			return err_set(e, ERR_FAILED, "%s lies below the job's log directory, where only plain files "
+				       "are put back", file->path);
 		if (restore_file(&p, e))
 			return ERR_FAILED;
 	}

@@ -244,9 +244,11 @@ static void read_rights(pid_t pid, struct jobfile_rights *r)
 	*r = (struct jobfile_rights){.uid = (uid_t)-1, .gid = (gid_t)-1};
 	scoped_file FILE *f = jobtree_open(pid, "status");
 	while (f && fgets(line, sizeof line, f)) {
-		if (sscanf(line, "Uid: %*u %*u %*u %u", &id) == 1)
+		/* the real ids: a set-uid program in a user's job must not lend root's rights to what that user
+		 * does with the names of its files */
+		if (sscanf(line, "Uid: %u", &id) == 1)
 			r->uid = id;
-		if (sscanf(line, "Gid: %*u %*u %*u %u", &id) == 1)
+		if (sscanf(line, "Gid: %u", &id) == 1)
 			r->gid = id;
 		if (strncmp(line, "Groups:", 7))
 			continue;

@@ -79,6 +79,11 @@ struct snapshot_restore {
 	 * new incarnation's number. */
 	const char *tail_suffix;
 	int64_t watchdog_ns; /* 0: five minutes */
+
+	/* Called when the whole tree stands and before any of it runs, or NULL: the last chance to change the arena
+	 * or to say no. An error ends the restore, and the tree is killed. */
+	int (*ready)(void *ctx, pid_t pid, struct err *e);
+	void *ctx;
 };
 
 /* Restore a job: files and arena are put back, the tree is created in a fresh pid namespace and runs.

@@ -71,13 +71,15 @@ static int request(const struct restore *r, const struct criu *c, struct err *e)
 }
 
 /* The tree stands, not yet running. */
-static void on_pre_resume(const struct restore *r)
+static int on_pre_resume(const struct restore *r, struct err *e)
 {
 	struct jobtree tree;
-	if (jobtree_read(r->pid, &tree, NULL))
-		return;
+	int rc = jobtree_read(r->pid, &tree, e);
+	if (rc)
+		return rc;
 	affinities_apply(&r->record.affinities, &tree);
 	jobtree_free(&tree);
+	return r->how->ready ? r->how->ready(r->how->ctx, r->pid, e) : ERR_OK;
 }
 
 static int converse(struct restore *r, const struct criu *c, struct err *e)
@@ -91,8 +93,8 @@ static int converse(struct restore *r, const struct criu *c, struct err *e)
 			r->pid = ev.pid;
 		if (ev.kind == CRIU_DONE)
 			return ev.success && r->pid > 0 ? ERR_OK : err_set(e, ERR_FAILED, "CRIU failed");
-		if (!strcmp(ev.script, "pre-resume"))
-			on_pre_resume(r);
+		if (!strcmp(ev.script, "pre-resume") && (rc = on_pre_resume(r, e)))
+			return rc;
 		if (criu_answer(c, true, e))
 			return ERR_FAILED;
 	}

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sched.h>
 
+#include "agent/ports/cgroup.h"
 #include "agent/ports/jobtree.h"
 #include "tests/unit/harness.h"
 #include "tests/unit/snapshot_job.h"
@@ -216,6 +217,52 @@ static void cpu_affinity_is_set_again(void)
 	job_clean(&j);
 }
 
+static int count_in(const char *cgroup)
+{
+	char path[FS_PATH_MAX];
+	int n = 0, pid;
+	scoped_file FILE *f = fopen(fs_path(path, "%s/cgroup.procs", cgroup), "re");
+	while (f && fscanf(f, "%d", &pid) == 1)
+		n++;
+	return n;
+}
+
+static int say_no(void *ctx, pid_t pid, struct err *e)
+{
+	*(bool *)ctx = pid > 0 && kill(pid, 0) == 0;
+	return err_set(e, ERR_FAILED, "not today");
+}
+
+static void a_restored_job_lives_in_its_cgroup_and_a_refused_one_nowhere(void)
+{
+	struct job j;
+	struct cgroups cg;
+	char dir[FS_PATH_MAX + 8];
+	bool asked = false;
+	job_make(&j);
+	CU_ASSERT_FATAL(cgroups_open(&cg, "cpa-test-snapshot", &j.e) == 0 && cgroup_make(&cg, "job", &j.e) == 0);
+	snprintf(dir, sizeof dir, "%s/job", cg.node);
+	CU_ASSERT_FATAL(job_start(&j, "tree", "2") && job_goes_on(&j, 50));
+	CU_ASSERT_EQUAL_FATAL(job_take(&j), 0);
+	job_kill(&j, 0);
+	struct snapshot_restore how = job_how_to_restore(&j);
+	how.cgroup = dir;
+	how.ready = say_no;
+	how.ctx = &asked;
+	CU_ASSERT_EQUAL(job_restore_as(&j, &how), ERR_FAILED);
+	CU_ASSERT(asked && strstr(j.e.text, "not today"));
+	CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
+	CU_ASSERT_EQUAL(cgroup_wait_empty(&cg, "job", 5000, &j.e), 0);
+	how.ready = NULL;
+	how.tail_suffix = "2";
+	CU_ASSERT_EQUAL(job_restore_as(&j, &how), 0);
+	CU_ASSERT(job_goes_on(&j, 100));
+	CU_ASSERT_EQUAL(count_in(dir), 4);
+	job_clean(&j);
+	CU_ASSERT_EQUAL(cgroup_remove(&cg, "job", 5000, &j.e), 0);
+	cgroups_close(&cg);
+}
+
 static const struct test tests[] = {
 	{"a job runs on while and after it is dumped", a_job_runs_on_while_and_after_it_is_dumped},
 	{"a file that grew is cut back and its tail kept", a_file_that_grew_is_cut_back_and_its_tail_kept},
@@ -230,6 +277,8 @@ static const struct test tests[] = {
 	 a_snapshot_restores_twice_also_beside_the_living_original},
 	{"the arena is as it was in the snapshot", the_arena_is_as_it_was_in_the_snapshot},
 	{"a node without the job's files gets those that travel", a_node_without_the_jobs_files_gets_those_that_travel},
+	{"a restored job lives in its cgroup, and a refused one nowhere",
+	 a_restored_job_lives_in_its_cgroup_and_a_refused_one_nowhere},
 	{"CPU affinity is set again", cpu_affinity_is_set_again},
 };
 
