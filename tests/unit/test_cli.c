@@ -402,6 +402,7 @@ static void run_passes_on_the_command_this_process_and_the_options(void)
 	CU_ASSERT(s->affinity.len > 0);
 	CU_ASSERT_EQUAL(s->cwd.data[0], '/');
 	for (size_t i = 0; i < s->n_env; i++) {
+		CU_ASSERT(s->env[i].len > 0);
 		env += s->env[i].len == 12 && !memcmp(s->env[i].data, "CLI_TEST=new", 12);
 		CU_ASSERT_FALSE(s->env[i].len == 12 && !memcmp(s->env[i].data, "CLI_TEST=old", 12));
 	}
