@@ -15,8 +15,8 @@
 #define IDLE_TICK_MS 1000 /* while sockets are open for nothing */
 #define HELLO_WAIT_MIN_NS (200 * NS_PER_MS)
 #define HELLO_WAIT_MAX_NS (2 * NS_PER_S)
-#define RESEND_MIN_NS (500 * NS_PER_MS)
-#define RESEND_MAX_NS (4 * NS_PER_S)
+#define RESEND_MIN_NS NS_PER_S
+#define RESEND_MAX_NS (8 * NS_PER_S)
 #define PROBE_AFTER_NS NS_PER_S         /* silence after which a known peer is greeted again */
 #define RECONNECT_MIN_NS (2 * NS_PER_S) /* silence after which the connection is given up */
 #define RECONNECT_MAX_NS (5 * NS_PER_S)
@@ -88,6 +88,7 @@ struct link {
 	int sock; /* nanomsg's, or -1 */
 	uv_poll_t *poll;
 	int polling;
+	uint64_t connections; /* that nanomsg has made, one after the other */
 	struct outbox control, data;
 
 	int known; /* name, life and token hold */

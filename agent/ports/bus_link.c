@@ -23,6 +23,7 @@ void bus_link_close(struct link *l)
 	l->sock = -1;
 	l->poll = NULL;
 	l->polling = 0;
+	l->connections = 0;
 }
 
 static void sock_options(int sock, const char *url)

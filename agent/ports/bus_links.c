@@ -1,5 +1,6 @@
 /* Owns the table of links, and the patience with silence: when to greet again, when to give a connection up (a
  * peer that vanished without a word leaves TCP waiting for minutes), when to close a socket that nobody uses. */
+#include <nanomsg/nn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,6 +98,17 @@ static int hello_due(const struct link *l, int64_t now, int64_t silent)
 	return silent > PROBE_AFTER_NS && now - l->hello_at > PROBE_AFTER_NS;
 }
 
+/* nanomsg makes a broken connection again without a word, but what was under way in the old one is lost. */
+static void see_reconnection(struct link *l)
+{
+	uint64_t n = l->sock >= 0 ? nn_get_statistic(l->sock, NN_STAT_ESTABLISHED_CONNECTIONS) : 0;
+	int again = l->connections && n > l->connections;
+
+	l->connections = n;
+	if (again && l->known)
+		bus_calls_resend(l->bus, l);
+}
+
 static void wanting_tick(struct link *l, int64_t now)
 {
 	int64_t heard = bus_link_heard(l);
@@ -107,6 +119,7 @@ static void wanting_tick(struct link *l, int64_t now)
 		bus_link_flush(l); /* only an answer to something: whoever asked will ask again */
 		return;
 	}
+	see_reconnection(l);
 	if (heard > l->opened_at)
 		l->reconnect_wait = RECONNECT_MIN_NS;
 	int64_t silent = now - later(heard, l->wanting_since);

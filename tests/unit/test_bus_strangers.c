@@ -106,7 +106,7 @@ static void calls_get_through_a_flood(void)
 	pthread_t thread;
 	void *sock;
 	char url[BUS_URL_MAX];
-	uint64_t dropped_before, through = 0;
+	int through = 0;
 
 	agent_open(&a, "a", "tcp://127.0.0.1:0");
 	agent_open(&b, "b", "tcp://127.0.0.1:0");
@@ -115,16 +115,16 @@ static void calls_get_through_a_flood(void)
 	snprintf(url, sizeof url, "%s", bus_url(b.bus, 0));
 	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, flood, url), 0);
 	CU_ASSERT(UNTIL(s->dropped_forged > 0));
-	do {
-		dropped_before = s->dropped_forged + s->dropped_malformed;
+	while (s->dropped_forged + s->dropped_malformed < FLOOD / 2) {
 		ask(&a, peer_of(&a, &b), "amid the flood", LONG, &r);
 		CU_ASSERT(UNTIL(r.done));
 		CU_ASSERT_EQUAL_FATAL(r.status, 0);
-		through++;
-	} while (dropped_before < FLOOD / 2);
+		through +=
+		        s->dropped_forged + s->dropped_malformed < FLOOD; /* it did not have to wait for the end */
+	}
 	CU_ASSERT(UNTIL(s->dropped_forged + s->dropped_malformed == FLOOD));
 	CU_ASSERT_EQUAL(s->dropped_forged, FLOOD / 2);
-	CU_ASSERT(through >= 10);
+	CU_ASSERT(through >= 1);
 	pthread_join(thread, &sock);
 	nn_close((int)(intptr_t)sock);
 	bus_close(a.bus);
