@@ -68,7 +68,8 @@ static int build_spec(const struct launch *l, char **data, size_t *len)
 		return -1;
 	fill_head(&head, l);
 	fwrite(&head, sizeof head, 1, f);
-	fwrite(l->groups, sizeof *l->groups, l->ngroups, f);
+	if (l->ngroups > 0)
+		fwrite(l->groups, sizeof *l->groups, l->ngroups, f);
 	put_strings(f, fixed, SPEC_FIXED_STRINGS);
 	put_strings(f, (const char *const *)l->argv, head.argc);
 	put_strings(f, (const char *const *)l->envp, head.envc);

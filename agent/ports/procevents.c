@@ -121,12 +121,12 @@ int procevents_read(struct procevents *p, struct err *e)
 
 static int ask(struct procevents *p, enum proc_cn_mcast_op op)
 {
-	struct {
-		struct cn_msg cn;
-		uint32_t op;
-	} __attribute__((packed)) msg = { .cn = { .id = { CN_IDX_PROC, CN_VAL_PROC }, .ack = p->mark, .len = 4 },
-					  .op = op };
-	return nl_send_simple(p->sk, NLMSG_DONE, 0, &msg, sizeof msg);
+	struct cn_msg head = { .id = { CN_IDX_PROC, CN_VAL_PROC }, .ack = p->mark, .len = sizeof(uint32_t) };
+	uint32_t word = op;
+	char msg[sizeof head + sizeof word];
+	memcpy(msg, &head, sizeof head);
+	memcpy(msg + sizeof head, &word, sizeof word);
+	return nl_send_simple(p->sk, NLMSG_DONE, 0, msg, sizeof msg);
 }
 
 static int await_answer(struct procevents *p, struct err *e)

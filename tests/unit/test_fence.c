@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -38,22 +39,12 @@ struct world {
 static pid_t start_sleeper(void)
 {
 	pid_t pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that crashes leaves nothing behind */
 		for (;;)
 			pause();
+	}
 	return pid;
-}
-
-static void set_up(struct world *w)
-{
-	*w = (struct world){ .run = "/tmp/cpa-fence.XXXXXX" };
-	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(w->run));
-	CU_ASSERT_EQUAL_FATAL(cgroups_open(&w->cg, "unit-fence", &w->e), 0);
-	CU_ASSERT_EQUAL_FATAL(cgroup_make(&w->cg, JOB, &w->e), 0);
-	w->job = start_sleeper();
-	CU_ASSERT_EQUAL_FATAL(cgroup_join(&w->cg, JOB, w->job, &w->e), 0);
-	if (fence_open(&w->f, w->run, w->cg.node, cpfence, &w->e) < 0)
-		CU_FAIL_FATAL("fence_open");
 }
 
 static void tear_down(struct world *w)
@@ -66,6 +57,21 @@ static void tear_down(struct world *w)
 	CU_ASSERT_EQUAL(cgroup_remove(&w->cg, JOB, WAIT_MS, &w->e), 0);
 	cgroups_close(&w->cg);
 	fs_remove_tree(w->run, NULL);
+}
+
+static void set_up(struct world *w)
+{
+	*w = (struct world){ .run = "/tmp/cpa-fence.XXXXXX" };
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(w->run));
+	CU_ASSERT_EQUAL_FATAL(cgroups_open(&w->cg, "unit-fence", &w->e), 0);
+	CU_ASSERT_EQUAL_FATAL(cgroup_make(&w->cg, JOB, &w->e), 0);
+	w->job = start_sleeper();
+	CU_ASSERT_EQUAL_FATAL(cgroup_join(&w->cg, JOB, w->job, &w->e), 0);
+	if (fence_open(&w->f, w->run, w->cg.node, cpfence, &w->e) == 0)
+		return;
+	printf("    %s\n", w->e.text);
+	tear_down(w);
+	CU_FAIL_FATAL("fence_open");
 }
 
 static bool await_frozen(struct world *w, const char *job, int want)
