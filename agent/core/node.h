@@ -23,13 +23,13 @@ const char *standing_name(enum standing s);
 
 enum node_do {
 	NODE_SEND_HELLO,    /* to parents[parent], with seq; answer: node_granted() or node_refused() */
-	NODE_SEND_REGISTER, /* to parents[parent]: term, seq, and all jobs here (live ones and ended ones that the
-			       registry has not acknowledged); answer: node_registered() or node_refused() */
+	NODE_SEND_REGISTER, /* to parents[parent]: term, seq, and all jobs here: live ones, also those that are being
+			       killed, and ended ones that the registry has not acknowledged; answer: node_registered() or node_refused() */
 	NODE_SEND_RENEWAL,  /* to parents[parent]: term, seq; answer: node_granted() or node_refused() */
 	NODE_SET_DEADLINE,  /* write deadline where cpfence reads it; 0: no deadline */
 	NODE_FREEZE_ALL,    /* freeze the cgroup of the node's jobs; every running job takes EV_FENCED */
 	NODE_THAW_ALL,      /* comes after NODE_SET_DEADLINE; do nothing if the deadline has passed meanwhile */
-	NODE_KILL,          /* job: EV_DISOWNED; nothing of it may run again here */
+	NODE_KILL,          /* job: EV_DISOWNED; nothing of it may run again here, so it is killed before a thaw */
 	NODE_FORGET,        /* job: it ended and the registry knows: its record may go */
 	NODE_STANDING,      /* standing changed from old to now_is: log it */
 };

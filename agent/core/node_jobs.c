@@ -54,13 +54,14 @@ enum start_answer node_start(struct node *n, const char *uuid, uint32_t incarnat
 	struct node_job *j = entry(n, uuid);
 	if (j->known && incarnation == j->seen && j->taken)
 		return START_HAVE;
+	/* refusing says that no copy is left here, so not while one is still dying */
+	if (j->live)
+		return START_WAIT;
 	/* refused for good: terms and incarnations only grow, so that no copy of this order is ever taken */
 	if (term != n->term || (j->known && incarnation <= j->seen))
 		return START_REFUSE;
 	/* the registration was heard but its answer is not here yet, or the lease may still be renewed */
 	if (n->standing != STANDING_LEASED || lease_over(&n->lease, now))
-		return START_WAIT;
-	if (j->live)
 		return START_WAIT;
 	*j = (struct node_job){.seen = incarnation, .given = incarnation, .live = true, .taken = true, .known = true};
 	core_copy(j->uuid, sizeof j->uuid, uuid);

@@ -72,13 +72,14 @@ enum { REG_TRIED = 4 };
 
 struct reg_job {
 	struct job_spec spec;    /* persisted */
-	char owner[CORE_NAME];   /* persisted; the last one while LOST; "" when elsewhere */
+	char owner[CORE_NAME];   /* persisted; the last one while LOST */
 	uint32_t incarnation;    /* persisted */
 	enum job_state state;    /* persisted */
 	struct ending ending;    /* persisted; of EXITED and FAILED */
 	bool stopped;            /* persisted: its user wants it ended */
 	bool by_keys;            /* persisted: the program restores by keys */
-	bool elsewhere;          /* persisted: another registry was promised this job up to this incarnation */
+	bool elsewhere;          /* persisted: another registry has this job (it went over with its owner), or was
+				    promised it up to this incarnation (owner "") */
 	int64_t ended_at;
 	char why[CORE_WHY];      /* the reason of its last change of state or owner, or why it waits */
 
@@ -127,7 +128,8 @@ enum act {
 			     registry_sources(). anew: its first start. Answers: registry_report(). May come again */
 	ACT_STOP,         /* order node: no copy of job up to incarnation may be left; answer REPORT_GONE. May come again */
 	ACT_ASK,          /* ask the registry at url: may I give job (up to incarnation; node had it here in its
-			     registration term) away? there registry_asked(), here registry_answered(). May come again */
+			     registration term) away? there registry_asked(), here registry_answered(). May come again.
+			     take: no node here fits; then there registry_offered() */
 	ACT_NODE_UP,      /* for the log and status: a node registered (why: new, back, agent restarted) */
 	ACT_NODE_DOWN,    /* its lease ran out; count: live jobs it had. One event, however many jobs */
 	ACT_JOB_CHANGED,  /* job went from old to now_is on node at incarnation, why */
@@ -142,7 +144,7 @@ struct action {
 	uint32_t incarnation;
 	uint64_t term;
 	uint8_t session[CORE_SESSION];
-	bool anew;
+	bool anew, take;
 	enum job_state old, now_is;
 	size_t count;
 	char url[CORE_URL];
@@ -236,7 +238,8 @@ int registry_move(struct registry *r, const char *uuid, const char *to, int64_t 
 /* Its user wants it ended. A live copy: the node is told (ACT_STOP; a node that ends it in its own way reports
  * REPORT_EXITED before REPORT_GONE); a lost job becomes FAILED and stays so. */
 int registry_stop(struct registry *r, const char *uuid, int64_t now, struct actions *acts, struct err *e);
-/* Forget an ended job. ERR_FAILED: it is not ended. */
+/* Forget an ended job. Not before its nodes are surely back or gone for good (a week, say): a stale frozen copy of a
+ * job that is not known any more would be adopted. ERR_FAILED: it is not ended. */
 int registry_job_forget(struct registry *r, const char *uuid, struct actions *acts, struct err *e);
 /* The program has said that it restores by keys. */
 void registry_by_keys(struct registry *r, const char *uuid, struct actions *acts);
@@ -260,7 +263,11 @@ size_t registry_sources(struct registry *r, const char *uuid, const struct sourc
  * such a copy up any more (persisted: perform acts before answering); false: the job lives here. */
 bool registry_asked(struct registry *r, const char *uuid, uint32_t incarnation, const char *node, uint64_t term,
 		    const char *by, int64_t now, struct actions *acts);
-/* The answer of the registry at url. Not free: the job went over to it and is forgotten here. */
+/* The same, when the one that asks has no node that fits: the job is rather taken over (false), if it was known here
+ * and a node fits. */
+bool registry_offered(struct registry *r, const char *uuid, uint32_t incarnation, const char *node, uint64_t term,
+		      const char *by, int64_t now, struct actions *acts);
+/* The answer of the registry at url. Not free: the job went over to it with its node. */
 void registry_answered(struct registry *r, const char *uuid, uint32_t incarnation, const char *url, bool is_free,
 		       int64_t now, struct actions *acts);
 

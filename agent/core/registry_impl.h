@@ -33,6 +33,8 @@ void job_service(struct registry *r, struct reg_job *j, int64_t now, struct acti
 /* The node for j, or NULL and j->why. */
 struct reg_node *reg_choose(struct registry *r, const struct reg_job *j, const char *wanted, bool only,
 			    const char *avoid, char why[static CORE_WHY]);
+/* Is there any node that it could be given to? */
+bool reg_fits_somewhere(struct registry *r, struct reg_job *j);
 void reg_place_job(struct registry *r, struct reg_job *j, int64_t now, struct actions *acts);
 void reg_assign(struct registry *r, struct reg_job *j, struct reg_node *n, int64_t now, struct actions *acts);
 void reg_places_count(struct registry *r, const struct reg_node *n);
@@ -43,6 +45,6 @@ void reg_expire_nodes(struct registry *r, int64_t now, struct actions *acts);
 /* registry_peers.c */
 /* The other parents of the node that had j which are registries of their own, a bit each. */
 unsigned reg_peers_of(const struct registry *r, const struct reg_job *j);
-void reg_ask_peers(struct registry *r, struct reg_job *j, unsigned peers, struct actions *acts);
+void reg_ask_peers(struct registry *r, struct reg_job *j, unsigned peers, bool take, struct actions *acts);
 
 #endif

@@ -115,9 +115,9 @@ static enum verdict judge(struct registry *r, struct reg_node *n, const struct j
 			  struct actions *acts)
 {
 	struct reg_job *j = reg_job_find(r, c->spec.uuid);
-	if (!j || (j->elsewhere && c->given > j->incarnation))
+	bool theirs = j && !strcmp(j->owner, n->info.name) && c->incarnation >= j->incarnation;
+	if (!j || (j->elsewhere && (theirs || c->given > j->incarnation)))
 		return adopt(r, j, n, c, now, acts);
-	bool theirs = !strcmp(j->owner, n->info.name) && c->incarnation >= j->incarnation;
 	if (theirs && !job_ended(j->state) && !j->elsewhere)
 		return keep(r, j, n, c, now, acts);
 	return job_ended(c->state) ? VERDICT_FORGET : VERDICT_KILL;
@@ -139,7 +139,7 @@ static void release_unlisted(struct registry *r, struct reg_node *n, int64_t now
 static void wake_waiting(struct registry *r, int64_t now)
 {
 	for (struct reg_job *j = r->waiting; j; j = j->wait_next)
-		if (j->pending == REG_WAIT && j->resend_at > now)
+		if ((j->pending == REG_WAIT || j->pending == REG_ASK) && j->resend_at > now)
 			j->resend_at = now;
 }
 

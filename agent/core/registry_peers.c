@@ -24,7 +24,7 @@ unsigned reg_peers_of(const struct registry *r, const struct reg_job *j)
 	return peers;
 }
 
-void reg_ask_peers(struct registry *r, struct reg_job *j, unsigned peers, struct actions *acts)
+void reg_ask_peers(struct registry *r, struct reg_job *j, unsigned peers, bool take, struct actions *acts)
 {
 	const struct reg_node *n = reg_node_find(r, j->owner);
 	for (size_t i = 0; n && i < n->info.other_count; i++) {
@@ -32,6 +32,7 @@ void reg_ask_peers(struct registry *r, struct reg_job *j, unsigned peers, struct
 			continue;
 		struct action *a = act_add(acts, ACT_ASK, j, n->info.name);
 		a->term = n->info.term;
+		a->take = take;
 		core_copy(a->url, sizeof a->url, n->info.others[i]);
 	}
 }
@@ -40,6 +41,8 @@ void reg_ask_peers(struct registry *r, struct reg_job *j, unsigned peers, struct
 static bool ours_is_newer(const struct registry *r, const struct reg_job *j, uint32_t incarnation,
 			  const char *node, uint64_t term)
 {
+	if (j->elsewhere)
+		return false;
 	if (j->incarnation != incarnation)
 		return j->incarnation > incarnation;
 	const struct reg_node *n = reg_node_find(r, j->owner);
@@ -51,7 +54,7 @@ bool registry_asked(struct registry *r, const char *uuid, uint32_t incarnation, 
 {
 	(void)now;
 	struct reg_job *j = reg_job_find(r, uuid);
-	if (j && !j->elsewhere && ours_is_newer(r, j, incarnation, node, term))
+	if (j && ours_is_newer(r, j, incarnation, node, term))
 		return false;
 	if (!j) {
 		struct job_spec spec = {0};
@@ -70,6 +73,25 @@ bool registry_asked(struct registry *r, const char *uuid, uint32_t incarnation, 
 	return true;
 }
 
+bool registry_offered(struct registry *r, const char *uuid, uint32_t incarnation, const char *node, uint64_t term,
+		      const char *by, int64_t now, struct actions *acts)
+{
+	if (!registry_asked(r, uuid, incarnation, node, term, by, now, acts))
+		return false;
+	struct reg_job *j = reg_job_find(r, uuid);
+	char why[CORE_WHY];
+	if (!*j->spec.name || !reg_node_find(r, node) || !reg_choose(r, j, j->spec.wanted, false, node, why))
+		return true;
+	/* the one that offered it is asked in turn before it is given to anyone */
+	core_copy(j->owner, sizeof j->owner, node);
+	j->elsewhere = false;
+	j->free_answers = 0;
+	reg_say(j->why, "taken over from %s", by);
+	job_pend(r, j, REG_ASK, now);
+	job_persist(j, acts);
+	return false;
+}
+
 void registry_answered(struct registry *r, const char *uuid, uint32_t incarnation, const char *url, bool is_free,
 		       int64_t now, struct actions *acts)
 {
@@ -81,7 +103,11 @@ void registry_answered(struct registry *r, const char *uuid, uint32_t incarnatio
 		if (!strcmp(n->info.others[i], url))
 			j->free_answers |= 1U << i;
 	if (!is_free) {
-		reg_job_drop(r, j, acts);
+		/* its owner may bring it back; what others have of it is stale */
+		j->elsewhere = true;
+		job_pend(r, j, REG_QUIET, 0);
+		reg_say(j->why, "went over to %s with %s", url, j->owner);
+		job_persist(j, acts);
 		return;
 	}
 	j->resend_at = now;

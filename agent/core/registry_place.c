@@ -102,10 +102,16 @@ static struct reg_node *choose_for(struct registry *r, struct reg_job *j, char w
 	return n ? n : reg_choose(r, j, j->spec.wanted, false, NULL, why);
 }
 
+bool reg_fits_somewhere(struct registry *r, struct reg_job *j)
+{
+	char why[CORE_WHY];
+	return choose_for(r, j, why) != NULL;
+}
+
 void reg_place_job(struct registry *r, struct reg_job *j, int64_t now, struct actions *acts)
 {
 	if (now < r->settled) {
-		job_pend(r, j, REG_WAIT, r->settled);
+		job_pend(r, j, REG_ASK, r->settled);
 		return;
 	}
 	char why[CORE_WHY];
@@ -122,7 +128,9 @@ void reg_place_job(struct registry *r, struct reg_job *j, int64_t now, struct ac
 		j->rounds++;
 		j->tried_count = 0;
 	}
-	job_pend(r, j, REG_WAIT, now + (r->config.lease << shift));
+	/* what the other registries said holds no longer when we come back to it */
+	j->free_answers = 0;
+	job_pend(r, j, reg_peers_of(r, j) ? REG_ASK : REG_WAIT, now + (r->config.lease << shift));
 	if (!strcmp(why, j->why))
 		return;
 	core_copy(j->why, sizeof j->why, why);

@@ -144,6 +144,19 @@ static void service_start(struct registry *r, struct reg_job *j, int64_t now, st
 	order(r, j, ACT_START, now, acts);
 }
 
+static void service_ask(struct registry *r, struct reg_job *j, int64_t now, struct actions *acts)
+{
+	unsigned peers = reg_peers_of(r, j) & ~j->free_answers;
+	if (!peers) {
+		reg_place_job(r, j, now, acts);
+	} else if (now < r->settled) {
+		job_pend(r, j, REG_ASK, r->settled);
+	} else {
+		reg_ask_peers(r, j, peers, !reg_fits_somewhere(r, j), acts);
+		job_pend(r, j, REG_ASK, now + r->config.resend);
+	}
+}
+
 void job_service(struct registry *r, struct reg_job *j, int64_t now, struct actions *acts)
 {
 	if (now < j->resend_at)
@@ -157,18 +170,9 @@ void job_service(struct registry *r, struct reg_job *j, int64_t now, struct acti
 	case REG_STOP:
 		order(r, j, ACT_STOP, now, acts);
 		break;
-	case REG_ASK: {
-		unsigned peers = reg_peers_of(r, j) & ~j->free_answers;
-		if (peers && now >= r->settled)
-			reg_ask_peers(r, j, peers, acts);
-		if (peers)
-			job_pend(r, j, REG_ASK, now < r->settled ? r->settled : now + r->config.resend);
-		else
-			job_pend(r, j, REG_WAIT, now);
-		if (!peers)
-			reg_place_job(r, j, now, acts);
+	case REG_ASK:
+		service_ask(r, j, now, acts);
 		break;
-	}
 	case REG_WAIT:
 		reg_place_job(r, j, now, acts);
 		break;

@@ -48,8 +48,6 @@ static void send_register(struct sim *s, struct sim_node *n, const struct node_a
 		abort();
 	for (size_t i = 0; i < n->copy_count; i++) {
 		const struct copy *c = &n->copies[i];
-		if (c->killed)
-			continue;
 		struct job_claim *k = &m.claims[m.n++];
 		core_copy(k->spec.uuid, CORE_UUID, s->jobs[c->job].uuid);
 		core_copy(k->spec.name, CORE_NAME, s->jobs[c->job].uuid);

@@ -74,7 +74,11 @@ static void persist_job(struct sim *s, struct sim_top *t, const char *uuid, bool
 	if (!t->disk_jobs[i])
 		abort();
 	*t->disk_jobs[i] = *j;
-	(void)s;
+	s->jobs[i].submitted |= !j->elsewhere;
+	if (j->elsewhere) {
+		sim_trace(s, "%s: job %d.%u is elsewhere: %s", t->name, i, j->incarnation, j->why);
+		sim_mark(s, MARK_ELSEWHERE);
+	}
 }
 
 static void persist_node(struct sim *s, struct sim_top *t, const char *name)
@@ -114,8 +118,6 @@ static void perform(struct sim *s, int top, const struct action *a)
 			persist_job(s, t, a->job, true);
 		break;
 	case ACT_FORGET_JOB:
-		sim_trace(s, "%s: forgets job %d", t->name, sim_job_index(a->job));
-		sim_mark(s, MARK_GIVEN_BACK);
 		persist_job(s, t, a->job, false);
 		break;
 	case ACT_PERSIST_NODE:
@@ -135,7 +137,7 @@ static void perform(struct sim *s, int top, const struct action *a)
 		sim_mark(s, MARK_ASKED);
 		sim_send(s, (struct msg){.kind = MSG_ASK, .from = top, .to = agent_named(s, a->url), .term = a->term,
 					 .job = sim_job_index(a->job), .incarnation = a->incarnation,
-					 .node = agent_named(s, a->node)});
+					 .node = agent_named(s, a->node), .flag = a->take});
 		break;
 	case ACT_NODE_UP:
 		sim_trace(s, "%s: %s is up: %s", t->name, a->node, a->why);

@@ -94,8 +94,9 @@ static void on_held(struct sim *s, int top, const struct msg *m)
 static void on_ask(struct sim *s, int top, const struct msg *m, struct actions *acts)
 {
 	struct sim_top *t = &s->tops[top];
-	bool is_free = registry_asked(&t->core, s->jobs[m->job].uuid, m->incarnation, node_of(s, m->node)->name,
-				      m->term, s->tops[m->from].name, top_clock(s, t), acts);
+	bool is_free = (m->flag ? registry_offered : registry_asked)(
+		&t->core, s->jobs[m->job].uuid, m->incarnation, node_of(s, m->node)->name, m->term,
+		s->tops[m->from].name, top_clock(s, t), acts);
 	top_perform(s, top, acts);
 	if (t->up)
 		sim_send(s, (struct msg){.kind = MSG_ASKED, .from = top, .to = m->from, .job = m->job,

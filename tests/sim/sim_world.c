@@ -118,8 +118,7 @@ void sim_start_alone(struct sim *s, int job, int node)
 	struct sim_node *n = &s->nodes[node];
 	if (!n->agent_up || !node_may_run(&n->core, node_clock(s, n)))
 		return;
-	s->jobs[job].policy = RESTART_PERMANENT;
-	s->jobs[job].submitted = true;
+	s->jobs[job].policy = RESTART_PERMANENT; /* it counts as submitted when a registry knows it */
 	node_job_here(&n->core, s->jobs[job].uuid, 0);
 	copy_start(s, n, job, 0, NULL);
 }

@@ -30,7 +30,7 @@ static void submit_all(struct sim *s)
 {
 	for (int j = 0; j < s->opt.jobs; j++) {
 		enum restart_policy p = j % 10 == 9 ? RESTART_TEMPORARY : j % 5 == 4 ? RESTART_TRANSIENT : RESTART_PERMANENT;
-		if (!s->jobs[j].submitted)
+		if (!s->jobs[j].submitted && j >= s->opt.jobs / 10)
 			sim_submit(s, j, "", p);
 	}
 }
