@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -51,8 +52,7 @@ static void prepare(struct run *r, char *const *argv)
 				.log_dir = r->log,
 				.umask = 022,
 				.cgroup_fd = -1,
-				.cpinit = cpinit,
-				.plain = geteuid() != 0 };
+				.cpinit = cpinit };
 }
 
 static void start(struct run *r)
@@ -103,6 +103,13 @@ static struct launch_exit exit_of(const struct run *r)
 	struct launch_exit x = { -2, -2 };
 	launch_read_exit(r->job, &x, NULL);
 	return x;
+}
+
+/* Never with a pid of -1, of a job that did not start: as root that is every process of the machine. */
+static void send(const struct run *r, int sig)
+{
+	CU_ASSERT_FATAL(r->started.pid > 1);
+	kill(r->started.pid, sig);
 }
 
 static bool said(const struct run *r, const char *line)
@@ -305,6 +312,53 @@ static void no_mount_in_the_job_hides_another(void)
 	clean(&r);
 }
 
+/* The test's own namespace gets what hosts have: mounts on mounts, mounts under mounts, other people's mounts. */
+static void make_a_mess(const char *dir)
+{
+	char path[128];
+	static const char *const mounts[] = { "stack", "stack", "cover/inner", "cover" };
+	for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, mounts[i]);
+		CU_ASSERT_EQUAL(fs_mkdirs(path, 0755, NULL), 0);
+		CU_ASSERT_EQUAL(mount("mess", path, "tmpfs", 0, NULL), 0);
+		snprintf(path, sizeof path, "%s/%s/layer-%zu", dir, mounts[i], i);
+		CU_ASSERT_EQUAL(mkdir(path, 0755), 0);
+	}
+	CU_ASSERT_EQUAL(fs_mkdirs("/run/user/12345", 0755, NULL), 0);
+	CU_ASSERT_EQUAL(mount("mess", "/run/user/12345", "tmpfs", 0, NULL), 0);
+	snprintf(path, sizeof path, "%s/netns", dir);
+	CU_ASSERT_EQUAL(fs_write_aside(path, "", 0, 0644, 0, NULL), 0);
+	CU_ASSERT_EQUAL(mount("/proc/self/ns/net", path, NULL, MS_BIND, NULL), 0);
+}
+
+static void clean_the_mess(const char *dir)
+{
+	static const char *const mounts[] = { "netns", "cover", "cover/inner", "stack", "stack" };
+	char path[128];
+	for (size_t i = 0; i < sizeof mounts / sizeof *mounts; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, mounts[i]);
+		CU_ASSERT_EQUAL(umount2(path, MNT_DETACH), 0);
+	}
+	CU_ASSERT_EQUAL(umount2("/run/user/12345", MNT_DETACH), 0);
+}
+
+static void hidden_mounts_and_those_of_others_are_gone_and_the_visible_ones_stay(void)
+{
+	struct run r;
+	char *argv[] = { (char *)"sh", (char *)"-c",
+			 (char *)"ls stack cover; grep -c ^mess /proc/mounts; grep -c nsfs /proc/mounts; "
+				 "grep -c run/user /proc/mounts",
+			 NULL };
+	prepare(&r, argv);
+	r.l.cwd = r.dir;
+	make_a_mess(r.dir);
+	start(&r);
+	finish(&r);
+	CU_ASSERT(said(&r, "cover:\nlayer-3\n\nstack:\nlayer-1\n2\n0\n0\n"));
+	clean_the_mess(r.dir);
+	clean(&r);
+}
+
 static void what_a_job_leaves_behind_dies_with_it(void)
 {
 	struct run r;
@@ -334,9 +388,9 @@ static void signals_are_passed_on(void)
 	prepare(&r, argv);
 	start(&r);
 	CU_ASSERT(await_output(&r, "ready"));
-	kill(r.started.pid, SIGUSR1);
+	send(&r, SIGUSR1);
 	CU_ASSERT(await_output(&r, "usr1"));
-	kill(r.started.pid, SIGTERM);
+	send(&r, SIGTERM);
 	finish(&r);
 	CU_ASSERT(said(&r, "term"));
 	CU_ASSERT_EQUAL(exit_of(&r).code, 4);
@@ -350,7 +404,7 @@ static void term_reaches_the_children_of_a_shell_that_waits(void)
 	prepare(&r, argv);
 	start(&r);
 	CU_ASSERT(await_output(&r, "ready"));
-	kill(r.started.pid, SIGTERM);
+	send(&r, SIGTERM);
 	finish(&r);
 	CU_ASSERT_EQUAL(exit_of(&r).signal, SIGTERM);
 	clean(&r);
@@ -378,23 +432,20 @@ static void a_large_environment_arrives_whole(void)
 {
 	struct run r;
 	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"env | grep ^BIG | wc -c", NULL };
+	static char text[100][10001];
 	char *env[102] = { (char *)"PATH=/bin:/usr/bin" };
 	prepare(&r, argv);
-	for (int i = 1; i <= 100; i++) {
-		env[i] = malloc(10001);
-		memset(env[i], 'x', 10000);
-		memcpy(env[i], "BIG0=", 5);
-		snprintf(env[i], 9, "BIG%03d=", i % 1000);
-		env[i][7] = 'x';
-		env[i][6] = '=';
-		env[i][10000] = '\0';
+	for (int i = 0; i < 100; i++) {
+		env[i + 1] = text[i];
+		memset(text[i], 'x', 10000);
+		char name[8];
+		snprintf(name, sizeof name, "BIG%03d=", i);
+		memcpy(text[i], name, 7);
 	}
 	r.l.envp = env;
 	start(&r);
 	finish(&r);
-	CU_ASSERT(said(&r, "1000100\n"));
-	for (int i = 1; i <= 100; i++)
-		free(env[i]);
+	CU_ASSERT(said(&r, "1000100\n")); /* with line ends */
 	clean(&r);
 }
 
@@ -448,6 +499,8 @@ static const struct test tests[] = {
 	  no_descriptor_of_the_agent_reaches_the_job_or_stays_with_pid_1 },
 	{ "it has namespaces of its own and a /proc of its own", it_has_namespaces_of_its_own_and_a_proc_of_its_own },
 	{ "no mount in the job hides another", no_mount_in_the_job_hides_another },
+	{ "hidden mounts and those of others are gone, and the visible ones stay",
+	  hidden_mounts_and_those_of_others_are_gone_and_the_visible_ones_stay },
 	{ "what a job leaves behind dies with it", what_a_job_leaves_behind_dies_with_it },
 	{ "orphans are reaped", orphans_are_reaped },
 	{ "signals are passed on", signals_are_passed_on },
@@ -464,7 +517,9 @@ int main(void)
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	self[n > 0 ? n : 0] = '\0';
 	fs_path(cpinit, "%s/../../cpinit", dirname(self));
-	if (geteuid() != 0 || launch_prepare_node(NULL) < 0) {
+	/* a /run of its own, so that nothing is left in the machine's */
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("run", "/run", "tmpfs", 0, NULL) < 0 || launch_prepare_node(NULL) < 0) {
 		puts("launch\n  skipped: namespaces need root\n0 passed, 0 failed");
 		return 0;
 	}
