@@ -43,10 +43,14 @@ static bool ours_is_newer(const struct registry *r, const struct reg_job *j, uin
 {
 	if (j->elsewhere)
 		return false;
+	const struct reg_node *n = reg_node_find(r, j->owner);
+	bool same_node = n && !strcmp(j->owner, node);
+	/* whoever the node registered with last knows what it has */
+	if (same_node && job_live(j->state))
+		return n->info.term > term;
 	if (j->incarnation != incarnation)
 		return j->incarnation > incarnation;
-	const struct reg_node *n = reg_node_find(r, j->owner);
-	return strcmp(j->owner, node) != 0 || !n || n->info.term > term;
+	return !same_node || n->info.term > term;
 }
 
 bool registry_asked(struct registry *r, const char *uuid, uint32_t incarnation, const char *node, uint64_t term,
@@ -82,7 +86,9 @@ bool registry_offered(struct registry *r, const char *uuid, uint32_t incarnation
 	char why[CORE_WHY];
 	if (!*j->spec.name || !reg_node_find(r, node) || !reg_choose(r, j, j->spec.wanted, false, node, why))
 		return true;
-	/* the one that offered it is asked in turn before it is given to anyone */
+	/* The one that offered it is asked in turn before it is given to anyone: with the next incarnation, so that it
+	 * yields also when our answer to its question is still on its way. */
+	j->incarnation++;
 	core_copy(j->owner, sizeof j->owner, node);
 	j->elsewhere = false;
 	j->free_answers = 0;
