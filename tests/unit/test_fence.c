@@ -47,6 +47,14 @@ static pid_t start_sleeper(void)
 	return pid;
 }
 
+/* Never with 0 or -1, of a fork or a fence that failed: as root those are every process of the machine. */
+static void end_process(pid_t pid)
+{
+	CU_ASSERT_FATAL(pid > 1);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
 static void tear_down(struct world *w)
 {
 	int status;
@@ -160,8 +168,7 @@ static void agent_ends_by(int sig)
 			pause();
 	}
 	CU_ASSERT(await_frozen(&w, JOB, 1));
-	kill(agent, SIGKILL);
-	waitpid(agent, NULL, 0);
+	end_process(agent);
 	tear_down(&w);
 }
 
@@ -258,6 +265,7 @@ static void a_dead_cpfence_is_started_again_and_keeps_the_deadline(void)
 	set_up(&w);
 	pid_t before = fence_pid(&w);
 	fence_set_deadline(w.f, clock_boot_ns() + FAR);
+	CU_ASSERT_FATAL(before > 1);
 	kill(before, SIGKILL);
 	CU_ASSERT(ends(before, WAIT_MS));
 	CU_ASSERT_EQUAL(fence_check(w.f, &w.e), 0);
@@ -310,8 +318,7 @@ static void a_dump_that_ended_in_time_is_left_alone(void)
 		poll(NULL, 0, 1);
 	munmap(s, sizeof *s);
 	CU_ASSERT_EQUAL(waitpid(criu, NULL, WNOHANG), 0);
-	kill(criu, SIGKILL);
-	waitpid(criu, NULL, 0);
+	end_process(criu);
 	tear_down(&w);
 }
 
@@ -329,8 +336,7 @@ static void a_pid_used_again_is_not_killed(void)
 		poll(NULL, 0, 1);
 	munmap(s, sizeof *s);
 	CU_ASSERT_EQUAL(waitpid(other, NULL, WNOHANG), 0);
-	kill(other, SIGKILL);
-	waitpid(other, NULL, 0);
+	end_process(other);
 	tear_down(&w);
 }
 
