@@ -63,22 +63,40 @@ static void visit_tasks(pid_t pid, void (*visit)(void *ctx, pid_t tid), void *ct
 	}
 }
 
-struct walk {
-	struct jobtree *tree;
+struct child_walk {
 	pid_t pid;
-	bool failed;
+	void (*visit)(void *ctx, pid_t child);
+	void *ctx;
 };
 
-static void add_children(void *ctx, pid_t tid)
+static void children_of_task(void *ctx, pid_t tid)
 {
-	struct walk *w = ctx;
+	struct child_walk *w = ctx;
 	char name[64];
 	int child;
 	snprintf(name, sizeof name, "task/%d/children", tid);
 	scoped_file FILE *f = jobtree_open(w->pid, name);
 	while (f && fscanf(f, "%d", &child) == 1)
-		if (add(w->tree, child))
-			w->failed = true;
+		if (child > 0)
+			w->visit(w->ctx, child);
+}
+
+void jobtree_children(pid_t pid, void (*visit)(void *ctx, pid_t child), void *ctx)
+{
+	struct child_walk w = {.pid = pid, .visit = visit, .ctx = ctx};
+	visit_tasks(pid, children_of_task, &w);
+}
+
+struct walk {
+	struct jobtree *tree;
+	bool failed;
+};
+
+static void add_child(void *ctx, pid_t child)
+{
+	struct walk *w = ctx;
+	if (add(w->tree, child))
+		w->failed = true;
 }
 
 int jobtree_read(pid_t pid, struct jobtree *t, struct err *e)
@@ -87,10 +105,8 @@ int jobtree_read(pid_t pid, struct jobtree *t, struct err *e)
 	if (pid <= 0 || kill(pid, 0))
 		return err_set(e, ERR_NOT_FOUND, "there is no process %d", pid);
 	struct walk w = {.tree = t, .failed = add(t, pid) != 0};
-	for (size_t i = 0; i < t->count && !w.failed; i++) {
-		w.pid = t->list[i].pid;
-		visit_tasks(w.pid, add_children, &w);
-	}
+	for (size_t i = 0; i < t->count && !w.failed; i++)
+		jobtree_children(t->list[i].pid, add_child, &w);
 	if (!w.failed)
 		return ERR_OK;
 	jobtree_free(t);

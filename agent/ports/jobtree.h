@@ -32,6 +32,9 @@ pid_t jobtree_inner(pid_t pid, pid_t tid);
 void jobtree_threads(const struct jobtree *t, void (*visit)(void *ctx, const struct job_process *p, pid_t tid),
 		     void *ctx);
 
+/* Call visit for every child of a process, zombies too. */
+void jobtree_children(pid_t pid, void (*visit)(void *ctx, pid_t child), void *ctx);
+
 /* Private memory that a dump of this process would hold, in bytes; an estimate, 0 when unknown. */
 uint64_t jobtree_memory(pid_t pid);
 

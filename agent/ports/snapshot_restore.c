@@ -32,28 +32,49 @@ struct restore {
 
 /* ---- ending what was begun -------------------------------------------------------------------- */
 
-/* Every process in the job's cgroup; it holds nothing but this restore. */
-static void kill_cgroup(const char *cgroup)
+static void reap(pid_t pid)
 {
-	char path[FS_PATH_MAX];
-	int pid;
-	fs_put(fs_path(path, "%s/cgroup.kill", cgroup), "1");
-	scoped_file FILE *f = fopen(fs_path(path, "%s/cgroup.procs", cgroup), "re");
-	while (f && fscanf(f, "%d", &pid) == 1) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, WNOHANG); /* the root is our child, also when CRIU never told its pid */
-	}
+	if (pid <= 1)
+		return; /* to kill -1 would be to kill everything */
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
-static void kill_tree(const struct restore *r)
+/* Is this process (or zombie) in the cgroup? "0::/cpagent/NODE/JOB" is below where the hierarchy is mounted. */
+static bool is_in_cgroup(pid_t pid, const char *cgroup)
 {
+	char line[FS_PATH_MAX];
+	size_t have = strlen(cgroup);
+	scoped_file FILE *f = jobtree_open(pid, "cgroup");
+	while (f && fgets(line, sizeof line, f)) {
+		if (strncmp(line, "0::/", 4))
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		size_t len = strlen(line + 3);
+		return len > 1 && len <= have && !strcmp(cgroup + have - len, line + 3);
+	}
+	return false;
+}
+
+static void reap_if_ours(void *ctx, pid_t child)
+{
+	const struct restore *r = ctx;
+	if (is_in_cgroup(child, r->how->cgroup))
+		reap(child);
+}
+
+/* CRIU itself is gone. The tree's root is our child even when CRIU did not live to tell its pid: then its cgroup,
+ * which holds nothing but this restore, tells. */
+static void kill_tree(struct restore *r)
+{
+	char path[FS_PATH_MAX];
 	if (r->how->cgroup)
-		kill_cgroup(r->how->cgroup);
-	if (r->pid <= 0)
-		return;
-	kill(r->pid, SIGKILL); /* pid 1 of its namespace: the kernel kills the rest with it */
-	while (waitpid(r->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+		fs_put(fs_path(path, "%s/cgroup.kill", r->how->cgroup), "1");
+	if (r->pid > 0)
+		reap(r->pid); /* pid 1 of its namespace: the kernel kills the rest with it */
+	else if (r->how->cgroup)
+		jobtree_children(getpid(), reap_if_ours, r);
 }
 
 /* ---- the dialogue with CRIU ------------------------------------------------------------------- */

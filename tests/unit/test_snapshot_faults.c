@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#include "agent/ports/cgroup.h"
 #include "agent/ports/jobfiles.h"
 #include "agent/ports/jobtree.h"
 #include "agent/ports/precheck.h"
@@ -118,6 +119,7 @@ static void an_agent_killed_in_the_middle_of_a_dump_leaves_the_job_running(void)
 		job_take(&j);
 		_exit(0);
 	}
+	CU_ASSERT_FATAL(agent > 0);
 	CU_ASSERT(await_seized(j.copies[0]));
 	kill(agent, SIGKILL);
 	waitpid(agent, NULL, 0);
@@ -196,6 +198,41 @@ static void a_damaged_image_leaves_nothing_running(void)
 	CU_ASSERT(fails_naming(&j, &how, "CRIU says"));
 	CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
 	job_clean(&j);
+}
+
+static void a_restore_given_up_at_any_moment_leaves_nothing_running(void)
+{
+	struct job j;
+	struct cgroups cg;
+	char dir[FS_PATH_MAX + 8], suffix[16];
+	int given_up = 0;
+	pid_t pid;
+	job_make(&j);
+	CU_ASSERT_FATAL(cgroups_open(&cg, "cpa-test-faults", &j.e) == 0 && cgroup_make(&cg, "job", &j.e) == 0);
+	snprintf(dir, sizeof dir, "%s/job", cg.node);
+	CU_ASSERT_FATAL(job_start(&j, "tree", "3") && job_goes_on(&j, 50));
+	CU_ASSERT_EQUAL_FATAL(job_take(&j), 0);
+	job_kill(&j, 0);
+	for (int ms = 2; ms < 150; ms += 6) {
+		struct snapshot_restore how = job_how_to_restore(&j);
+		snprintf(suffix, sizeof suffix, "%d", ms);
+		how.cgroup = dir;
+		how.tail_suffix = suffix;
+		how.watchdog_ns = ms * NS_PER_MS;
+		int rc = snapshot_restore(&how, &pid, &j.e);
+		given_up += rc == ERR_TIMEOUT;
+		CU_ASSERT(rc == 0 || rc == ERR_TIMEOUT);
+		if (rc == 0) {
+			kill(pid, SIGKILL);
+			waitpid(pid, NULL, 0);
+		}
+		CU_ASSERT_EQUAL(cgroup_wait_empty(&cg, "job", 5000, &j.e), 0);
+		CU_ASSERT_EQUAL(waitpid(-1, NULL, WNOHANG), -1);
+	}
+	CU_ASSERT(given_up > 0);
+	job_clean(&j);
+	CU_ASSERT_EQUAL(cgroup_remove(&cg, "job", 5000, &j.e), 0);
+	cgroups_close(&cg);
 }
 
 /* ---- users who want root to do something for them --------------------------------------------- */
@@ -384,6 +421,8 @@ static const struct test tests[] = {
 	{"a refusal of CRIU is told in its own words", a_refusal_of_criu_is_told_in_its_own_words},
 	{"a file that got shorter is named", a_file_that_got_shorter_is_named},
 	{"a damaged image leaves nothing running", a_damaged_image_leaves_nothing_running},
+	{"a restore given up at any moment leaves nothing running",
+	 a_restore_given_up_at_any_moment_leaves_nothing_running},
 	{"a link swapped in leads nowhere", a_link_swapped_in_leads_nowhere},
 	{"a file is opened with the job's rights only", a_file_is_opened_with_the_jobs_rights_only},
 	{"a log that is another user's file is not cut", a_log_that_is_another_users_file_is_not_cut},
