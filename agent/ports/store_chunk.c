@@ -162,11 +162,12 @@ int store_chunk_shelf(const struct store *s, uint32_t uid, const uint8_t *id, st
 /* Claim the bytes before they are written, so that two threads cannot overdraw the budget together. */
 static int reserve(struct store *s, uint64_t bytes, struct err *e)
 {
+	bool swept = false;
 	int rc = 0;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->budget && s->used + bytes > s->budget && s->garbage)
-		(void)store_gc_locked(s, NULL, NULL);
+		swept = store_gc_locked(s, NULL, NULL) == 0;
 	if (s->budget && s->used + bytes > s->budget)
 		rc = err_set(e, ERR_FAILED,
 		             "the memory for checkpoints is spent: %" PRIu64 " of %" PRIu64
@@ -175,6 +176,8 @@ static int reserve(struct store *s, uint64_t bytes, struct err *e)
 	else
 		s->used += bytes;
 	pthread_mutex_unlock(&s->lock);
+	if (swept)
+		store_gc_empty(s);
 	return rc;
 }
 
@@ -199,6 +202,8 @@ static int publish(struct store *s, uint32_t uid, const uint8_t *id, const struc
 	if (renameat2(AT_FDCWD, aside, AT_FDCWD, store_chunk_path(s, uid, id, path), RENAME_NOREPLACE) == 0)
 		return 0;
 	int first = errno == EEXIST;
+	if (errno == EINVAL && rename(aside, path) == 0) /* a file system that cannot refuse to replace */
+		return 0;
 	if (!first)
 		err_sys(e, ERR_FAILED, "cannot name the chunk %s", path);
 	unlink(aside);

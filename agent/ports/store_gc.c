@@ -153,9 +153,11 @@ static int mark(struct store *s, struct store_refs *live, struct err *e)
 	return 0;
 }
 
+/* Out of the way first: to give a file's memory back takes long, and others wait for the lock. */
 static uint64_t sweep_shelf(struct store *s, const char *path, uint32_t uid, const struct store_refs *live)
 {
 	uint64_t freed = 0;
+	char gone[FS_PATH_MAX];
 	scoped_dir DIR *d = opendir(path);
 
 	for (const struct dirent *ent; d && (ent = readdir(d));) {
@@ -165,8 +167,9 @@ static uint64_t sweep_shelf(struct store *s, const char *path, uint32_t uid, con
 			continue;
 		if (live->n && bsearch(&ref, live->list, live->n, sizeof ref, by_ref))
 			continue;
+		fs_path(gone, "%s/aside/gone-%" PRIu32 "-%s", s->dir, uid, ent->d_name);
 		if (fstatat(dirfd(d), ent->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-		    unlinkat(dirfd(d), ent->d_name, 0) == 0)
+		    renameat(dirfd(d), ent->d_name, AT_FDCWD, gone) == 0)
 			freed += (uint64_t)st.st_size;
 	}
 	store_uncount(s, freed);
@@ -187,6 +190,17 @@ static uint64_t sweep_user(struct store *s, const char *name, const struct store
 	return freed;
 }
 
+void store_gc_empty(struct store *s)
+{
+	char path[FS_PATH_MAX];
+	scoped_dir DIR *d = opendir(fs_path(path, "%s/aside", s->dir));
+
+	for (const struct dirent *ent; d && (ent = readdir(d));)
+		if (strncmp(ent->d_name, "gone-", 5) == 0)
+			unlinkat(dirfd(d), ent->d_name, 0);
+}
+
+/* Until store_gc_empty() the bytes are not used any more, but not given back either. */
 int store_gc_locked(struct store *s, uint64_t *freed, struct err *e)
 {
 	struct store_refs live = { 0 };
@@ -211,5 +225,6 @@ int store_gc(struct store *s, uint64_t *freed, struct err *e)
 	pthread_mutex_lock(&s->lock);
 	int rc = store_gc_locked(s, freed, e);
 	pthread_mutex_unlock(&s->lock);
+	store_gc_empty(s);
 	return rc;
 }

@@ -65,6 +65,7 @@ int store_chunk_shelf(const struct store *s, uint32_t uid, const uint8_t *id, st
 /* store_gc.c */
 int store_refs_add(struct store_refs *refs, const struct manifest *m);
 int store_gc_locked(struct store *s, uint64_t *freed, struct err *e);
+void store_gc_empty(struct store *s); /* without the lock */
 
 /* store_prune.c */
 int store_prune(struct store *disk, struct store *live, struct err *e);

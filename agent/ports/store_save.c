@@ -228,6 +228,16 @@ static int transfer(struct transfer *t, struct store_saved *saved, struct err *e
 	return rc;
 }
 
+/* The names of new jobs' directories, and of the directories themselves in a first save. */
+static int sync_top(const struct store *disk, struct err *e)
+{
+	char path[FS_PATH_MAX];
+
+	if (sync_path(fs_path(path, "%s/jobs", disk->dir), O_RDONLY | O_DIRECTORY, e) < 0)
+		return ERR_FAILED;
+	return sync_path(disk->dir, O_RDONLY | O_DIRECTORY, e);
+}
+
 int store_save(struct store *s, const char *durable_dir, struct store_saved *saved, store_skipped_fn *skipped,
                void *ctx, struct err *e)
 {
@@ -239,6 +249,8 @@ int store_save(struct store *s, const char *durable_dir, struct store_saved *sav
 	if (rc == 0) {
 		struct transfer t = { .from = s, .to = disk, .skipped = skipped, .ctx = ctx };
 		rc = transfer(&t, saved, e);
+		if (rc == 0)
+			rc = sync_top(disk, e);
 		if (rc == 0)
 			rc = store_prune(disk, s, e);
 		if (saved)
