@@ -1,5 +1,5 @@
-/* What keyed checkpoints cost, beside the floor (memcpy into touched shared memory) and the usual way (write a file
- * aside, rename it). One table for people, one line of JSON for machines. */
+/* What keyed checkpoints cost, beside the floor (memcpy into touched shared memory) and the usual way (write a
+ * file aside, rename it). One table for people, one line of JSON for machines. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The reader on arenas that somebody scribbled over, cut short or is still writing: it never crashes, never gives a
- * damaged value for a whole one, and says what is broken. And the agent's answers into such arenas. */
+/* The reader on arenas that somebody scribbled over, cut short or is still writing: it never crashes, never gives
+ * a damaged value for a whole one, and says what is broken. And the agent's answers into such arenas. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
