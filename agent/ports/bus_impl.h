@@ -20,12 +20,13 @@
 #define PROBE_AFTER_NS NS_PER_S         /* silence after which a known peer is greeted again */
 #define RECONNECT_MIN_NS (2 * NS_PER_S) /* silence after which the connection is given up */
 #define RECONNECT_MAX_NS (5 * NS_PER_S)
-#define IDLE_CLOSE_NS (30 * NS_PER_S) /* sockets are few: nanomsg has 512 in a process */
+#define IDLE_CLOSE_NS (30 * NS_PER_S)
+#define SOCKETS_MAX 480               /* of the 512 that nanomsg has in a process */
 #define UNSENT_MAX_NS (10 * NS_PER_S) /* what nobody waits for is kept for a peer out of reach */
 #define STALE_EVERY_NS (100 * NS_PER_MS)
 #define OUTBOX_MAX_MSGS 4096
 #define OUTBOX_MAX_BYTES ((size_t)64 << 20)
-#define CONTROL_MAX 16
+#define CONTROL_MAX 64
 #define CALLS_MAX 16384
 #define CALLS_MAX_BYTES ((size_t)256 << 20)
 #define REQUESTS_MAX 1024 /* of one peer, not yet replied to */
@@ -171,7 +172,7 @@ struct bus {
 
 	uint8_t *plain; /* SEAL_PLAIN_MAX, for the message being received */
 	struct link *links;
-	size_t n_links;
+	size_t n_links, n_sockets;
 	struct bus_peer *peers;
 	size_t n_peers;
 	struct call *calls[CALL_BUCKETS], *ending;

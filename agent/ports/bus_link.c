@@ -20,6 +20,7 @@ void bus_link_close(struct link *l)
 	uv_close((uv_handle_t *)l->poll, bus_handle_closed);
 	while (nn_close(l->sock) < 0 && nn_errno() == EINTR)
 		;
+	l->bus->n_sockets--;
 	l->sock = -1;
 	l->poll = NULL;
 	l->polling = 0;
@@ -58,10 +59,10 @@ static int sock_open(struct link *l)
 
 	if (l->sock >= 0)
 		return 0;
+	if (l->bus->n_sockets >= SOCKETS_MAX && !evict_one(l->bus))
+		return -1;
 	int sock = nn_socket(AF_SP, NN_PUSH);
 
-	if (sock < 0 && nn_errno() == EMFILE && evict_one(l->bus))
-		sock = nn_socket(AF_SP, NN_PUSH);
 	if (sock < 0)
 		return -1;
 	sock_options(sock, l->url);
@@ -76,6 +77,7 @@ static int sock_open(struct link *l)
 	}
 	poll->data = l;
 	l->bus->handles++;
+	l->bus->n_sockets++;
 	l->sock = sock;
 	l->poll = poll;
 	l->opened_at = l->used_at = clock_boot_ns();
@@ -261,21 +263,29 @@ int bus_link_push(struct link *l, uint8_t kind, const char *to, uint64_t call, s
 	return 0;
 }
 
+/* The same again, because whoever should have it could not be reached meanwhile? */
+static int repeats(const struct out *old, uint8_t kind, const char *to, const struct body *body)
+{
+	return old->kind == kind && !strcmp(old->to, to) &&
+	       (kind != KIND_WELCOME ||
+	        (old->body->len == body->len && !memcmp(old->body->bytes, body->bytes, body->len)));
+}
+
 void bus_link_control(struct link *l, uint8_t kind, const char *to, const uint8_t *to_session, const void *head,
                       size_t head_len)
 {
-	/* the newest of a kind is enough: a peer that could not be reached has asked again meanwhile */
-	for (struct out **at = &l->control.first; *at; at = &(*at)->next)
-		if ((*at)->kind == kind && !strcmp((*at)->to, to)) {
-			out_free(outbox_take(&l->control, at));
-			break;
-		}
-	if (l->control.msgs >= CONTROL_MAX)
-		return;
 	if (!l->mine[0])
 		bus_url_mine(l->bus, l->url, l->mine);
 	struct body *body = bus_body_make(l->mine, 0, head, head_len, NULL, 0);
-	struct out *o = body ? out_make(kind, to, body) : NULL;
+
+	if (!body)
+		return;
+	for (struct out **at = &l->control.first; *at; at = &(*at)->next)
+		if (repeats(*at, kind, to, body)) {
+			out_free(outbox_take(&l->control, at));
+			break;
+		}
+	struct out *o = l->control.msgs < CONTROL_MAX ? out_make(kind, to, body) : NULL;
 
 	bus_body_unref(body);
 	if (!o)

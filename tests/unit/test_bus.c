@@ -185,6 +185,28 @@ static void an_outbox_for_an_absent_peer_is_bounded_and_loses_its_oldest_notes(v
 	all_closed();
 }
 
+static void more_peers_than_nanomsg_has_sockets_are_served_in_turn(void)
+{
+	enum { PEERS = 600 };
+	static struct answer r[PEERS];
+	struct agent a, b;
+
+	agent_open(&a, "a", "tcp://127.0.0.1:0");
+	agent_open(&b, "b", "tcp://*:0");
+	for (int i = 0; i < PEERS; i++) { /* one agent with many addresses does for many agents */
+		char url[BUS_URL_MAX];
+
+		snprintf(url, sizeof url, "tcp://127.0.%d.%d:%u", 1 + i / 200, 1 + i % 200,
+		         port_of(bus_url(b.bus, 0)));
+		ask(&a, bus_peer_by_url(a.bus, url, NULL), "x", LONG, &r[i]);
+	}
+	for (int i = 0; i < PEERS; i++)
+		CU_ASSERT_FATAL(UNTIL(r[i].done) && r[i].status == 0);
+	bus_close(a.bus);
+	bus_close(b.bus);
+	all_closed();
+}
+
 /* ---- deaths and returns ------------------------------------------------------------------------- */
 
 static void an_agent_that_comes_later_still_gets_the_call(void)
@@ -422,6 +444,8 @@ static const struct test tests[] = {
 	{ "notes arrive in order", notes_arrive_in_order },
 	{ "an outbox for an absent peer is bounded and loses its oldest notes",
 	  an_outbox_for_an_absent_peer_is_bounded_and_loses_its_oldest_notes },
+	{ "more peers than nanomsg has sockets are served in turn",
+	  more_peers_than_nanomsg_has_sockets_are_served_in_turn },
 	{ "an agent that comes later still gets the call", an_agent_that_comes_later_still_gets_the_call },
 	{ "a call survives the restart of who is asked", a_call_survives_the_restart_of_who_is_asked },
 	{ "who asks may be restarted too", who_asks_may_be_restarted_too },
