@@ -12,7 +12,7 @@
 
 struct bus;
 struct calls;
-struct cgroup;
+struct cgroups;
 struct collector;
 struct control;
 struct fence;
@@ -20,7 +20,7 @@ struct follows;
 struct jobs;
 struct procs;
 struct registrar;
-struct standing;
+struct upward;
 struct store;
 
 struct agent {
@@ -35,7 +35,7 @@ struct agent {
 	char why_no_criu[ERR_TEXT_MAX];
 	char cpinit[FS_PATH_MAX];
 	char cpfence[FS_PATH_MAX];
-	char machine[512]; /* what an image taken here needs of a machine */
+	char machine[1024]; /* what an image taken here needs of a machine */
 	struct seal_key key;      /* the cluster's; without one, one of this agent's own */
 	uint8_t manifest_key[SEAL_KEY_BYTES];
 
@@ -44,10 +44,10 @@ struct agent {
 	struct calls *calls;
 	struct control *control;
 	struct jobs *jobs;           /* level 1 */
-	struct cgroup *cgroup;       /* of this node; NULL without root */
+	struct cgroups *cgroup;      /* of this node; NULL without root */
 	struct fence *fence;
 	struct procs *procs;         /* kernel process events; may be NULL */
-	struct standing *standing;   /* towards parent and registry; NULL: this agent has no parent */
+	struct upward *standing;   /* towards parent and registry; NULL: this agent has no parent */
 	struct registrar *registrar; /* this agent holds the registry; NULL: its registry is elsewhere */
 	struct collector *collector; /* level 2 and up */
 	struct store *store;         /* level 2 and up */

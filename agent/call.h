@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "cpagent.pb-c.h"
+#include "lib/wire/cpagent.pb-c.h"
 #include "lib/base/err.h"
 
 struct agent;

@@ -120,19 +120,31 @@ void records_close(struct records *r)
 
 /* ---- writing ---- */
 
-static int write_once(struct records *r, MDB_dbi table, const char *name, MDB_val *value)
+static int put_one(struct records *r, MDB_txn *txn, const struct records_change *c)
 {
-	MDB_val key = { strlen(name), (void *)(uintptr_t)name };
+	MDB_val key = { strlen(c->name), (void *)(uintptr_t)c->name };
+	MDB_val value = { c->len, (void *)(uintptr_t)c->data };
+	MDB_dbi table = c->fact ? r->facts : r->jobs;
+
+	if (c->data)
+		return mdb_put(txn, table, &key, &value, 0);
+	int rc = mdb_del(txn, table, &key, NULL);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int write_once(struct records *r, const struct records_change *v, size_t n)
+{
 	MDB_txn *txn;
 	int rc = mdb_txn_begin(r->env, NULL, 0, &txn);
 
 	if (rc)
 		return rc;
-	rc = value ? mdb_put(txn, table, &key, value, 0) : mdb_del(txn, table, &key, NULL);
+	for (size_t i = 0; i < n && !rc; i++)
+		rc = put_one(r, txn, &v[i]);
 	if (!rc)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);
-	return rc == MDB_NOTFOUND && !value ? 0 : rc;
+	return rc;
 }
 
 static int grow(struct records *r)
@@ -147,34 +159,36 @@ static int grow(struct records *r)
 	return rc;
 }
 
-static int write_value(struct records *r, MDB_dbi table, const char *name, MDB_val *value, struct err *e)
+int records_write(struct records *r, const struct records_change *v, size_t n, struct err *e)
 {
-	size_t n = strlen(name);
 	int rc;
 
-	if (n == 0 || n > RECORDS_KEY_MAX)
-		return err_set(e, ERR_USAGE, "a record's name has 1 to %d bytes, not %zu", RECORDS_KEY_MAX, n);
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(v[i].name);
+		if (len == 0 || len > RECORDS_KEY_MAX)
+			return err_set(e, ERR_USAGE, "a record's name has 1 to %d bytes, not %zu", RECORDS_KEY_MAX, len);
+	}
 	do {
 		pthread_rwlock_rdlock(&r->use);
-		rc = write_once(r, table, name, value);
+		rc = write_once(r, v, n);
 		pthread_rwlock_unlock(&r->use);
 	} while (rc == MDB_MAP_FULL && (rc = grow(r)) == 0);
-	return rc ? fail(e, r, value ? "keep a record" : "delete a record", rc) : 0;
+	return rc ? fail(e, r, "write a record", rc) : 0;
 }
 
 int records_put(struct records *r, const char *uuid, const void *data, size_t len, struct err *e)
 {
-	return write_value(r, r->jobs, uuid, &(MDB_val){ len, (void *)(uintptr_t)data }, e);
+	return records_write(r, &(struct records_change){ uuid, data, len, 0 }, 1, e);
 }
 
 int records_del(struct records *r, const char *uuid, struct err *e)
 {
-	return write_value(r, r->jobs, uuid, NULL, e);
+	return records_write(r, &(struct records_change){ uuid, NULL, 0, 0 }, 1, e);
 }
 
 int records_put_fact(struct records *r, const char *name, const void *data, size_t len, struct err *e)
 {
-	return write_value(r, r->facts, name, &(MDB_val){ len, (void *)(uintptr_t)data }, e);
+	return records_write(r, &(struct records_change){ name, data, len, 1 }, 1, e);
 }
 
 /* ---- reading ---- */

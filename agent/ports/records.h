@@ -20,6 +20,15 @@ void records_close(struct records *r);
 int records_put(struct records *r, const char *uuid, const void *data, size_t len, struct err *e);
 int records_del(struct records *r, const char *uuid, struct err *e);
 
+/* Several writes as one: all of them are on disk, or none. */
+struct records_change {
+	const char *name; /* a job's UUID, or a fact's name */
+	const void *data; /* NULL: delete the record */
+	size_t len;
+	int fact;
+};
+int records_write(struct records *r, const struct records_change *v, size_t n, struct err *e);
+
 /* Every record, in the order of their UUIDs; data is borrowed and valid during the call only. A callback that
  * returns non-zero ends it, and records_each() returns that. The callback must not write. */
 typedef int records_each_fn(void *ctx, const char *uuid, const void *data, size_t len);

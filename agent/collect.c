@@ -1,0 +1,276 @@
+/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is saved to
+ * disk, and telling the registry what is held here. */
+#include "agent/collect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/call.h"
+#include "agent/ports/store.h"
+#include "agent/registrar.h"
+#include "agent/standing.h"
+#include "agent/work.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+#define TICK_MS 100
+
+static struct child *find_child(struct collector *k, const char *name)
+{
+	for (struct child *c = k->children; c; c = c->next)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+void collect_join(struct agent *a, const Cpa__Agent *info)
+{
+	struct collector *k = a->collector;
+	struct child *c = k ? find_child(k, info->name) : NULL;
+	if (!k)
+		return;
+	if (!c) {
+		c = calloc(1, sizeof *c);
+		if (!c)
+			return;
+		c->agent = a;
+		core_copy(c->name, sizeof c->name, info->name);
+		c->next = k->children;
+		k->children = c;
+		c->all_due = true;
+		log_info("child_joined", "name=%s level=%u url=%s", info->name, info->level, info->url);
+	}
+	c->level = info->level;
+	core_copy(c->url, sizeof c->url, info->url);
+}
+
+void collect_next(struct child *c)
+{
+	if (c->busy || !c->url[0] || c->agent->stopping)
+		return;
+	struct offer *o = c->offers;
+	if (o) {
+		c->offers = o->next;
+		collect_from(c, o->job, o->level);
+		free(o);
+	} else if (c->all_due) {
+		c->all_due = false;
+		collect_from(c, "", 0);
+	}
+}
+
+void collect_offer(struct agent *a, const char *name, const char *job, uint32_t level)
+{
+	struct child *c = a->collector ? find_child(a->collector, name) : NULL;
+	if (!c)
+		return;
+	if (!job[0]) {
+		c->all_due = true;
+		collect_next(c);
+		return;
+	}
+	struct offer **p = &c->offers;
+	for (; *p; p = &(*p)->next)
+		if (strcmp((*p)->job, job) == 0)
+			break;
+	if (!*p) {
+		*p = calloc(1, sizeof **p);
+		if (!*p)
+			return;
+		core_copy((*p)->job, sizeof (*p)->job, job);
+		(*p)->level = level;
+	} else if (level == 0 || ((*p)->level && level > (*p)->level)) {
+		(*p)->level = level;
+	}
+	collect_next(c);
+}
+
+void collect_remember(struct collector *k, const char *job, const char *url)
+{
+	struct origin *o = table_get(&k->origins, job);
+	if (!o) {
+		o = calloc(1, sizeof *o);
+		if (!o)
+			return;
+		core_copy(o->job, sizeof o->job, job);
+		table_put(&k->origins, o->job, o);
+	}
+	core_copy(o->url, sizeof o->url, url);
+}
+
+const char *collect_source(struct agent *a, const char *job)
+{
+	struct origin *o = table_get(&a->collector->origins, job);
+	return o ? o->url : NULL;
+}
+
+void collect_drop(struct agent *a, const char *job)
+{
+	struct err e = { 0 };
+	if (!a->store)
+		return;
+	if (store_drop_job(a->store, job, &e) < 0)
+		log_warn("not_dropped", "job=%s why=\"%s\"", job, e.text);
+	free(table_take(&a->collector->origins, job));
+}
+
+static void ignore(void *ctx, const struct call_reply *r)
+{
+	(void)ctx, (void)r;
+}
+
+void levels_tell_hold(struct agent *a, const char *job, const Cpa__Holding *h)
+{
+	Cpa__Hold hold = CPA__HOLD__INIT;
+	Cpa__Ask ask = CPA__ASK__INIT;
+	hold.job = (char *)(uintptr_t)job;
+	hold.holding = (Cpa__Holding *)(uintptr_t)h;
+	if (a->registrar) {
+		registrar_hold(a, &hold);
+		return;
+	}
+	const char *url = standing_registry_url(a);
+	ask.what_case = CPA__ASK__WHAT_HOLD;
+	ask.hold = &hold;
+	if (url)
+		call_send(a, url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
+}
+
+void collect_tell_all(struct agent *a)
+{
+	struct store_item *items = NULL;
+	size_t n = 0;
+	struct err e = { 0 };
+	if (!a->store)
+		return;
+	if (store_list(a->store, NULL, &items, &n, &e) < 0)
+		log_warn("store_not_listed", "why=\"%s\"", e.text);
+	for (size_t i = 0; i < n; i++) {
+		Cpa__Holding h = CPA__HOLDING__INIT;
+		h.what = items[i].what;
+		h.number = items[i].number;
+		h.level = a->cfg.level;
+		h.holder = a->cfg.name;
+		h.url = a->url;
+		h.time_ns = items[i].time_ns;
+		h.incarnation = items[i].incarnation;
+		h.bytes = items[i].bytes;
+		h.by_keys = items[i].by_keys;
+		levels_tell_hold(a, items[i].job, &h);
+	}
+	free(items);
+}
+
+/* ---- the store on disk ---- */
+
+struct saving {
+	struct agent *agent;
+	int code;
+	struct err err;
+	struct store_saved saved;
+	void (*done)(void *, const struct err *);
+	void *ctx;
+};
+
+static void skipped(void *ctx, const char *job, Cpa__What what, uint64_t number, const char *why)
+{
+	char buf[64];
+	log_warn(ctx ? "not_loaded" : "not_saved", "job=%s %s why=\"%s\"", job,
+		 manifest_text(what, number, buf, sizeof buf), why);
+}
+
+static void run_save(void *ctx)
+{
+	struct saving *s = ctx;
+	char dir[FS_PATH_MAX];
+	fs_path(dir, "%s/store", s->agent->cfg.state);
+	s->code = store_save(s->agent->store, dir, &s->saved, skipped, NULL, &s->err);
+}
+
+static void done_save(void *ctx)
+{
+	struct saving *s = ctx;
+	struct collector *k = s->agent->collector;
+	k->saving = false;
+	if (s->code < 0)
+		log_error("save_failed", "why=\"%s\"", s->err.text);
+	else
+		k->last_save = clock_real_ns();
+	if (s->code == 0 && s->saved.bytes_written)
+		log_info("saved", "items=%zu bytes=%llu", s->saved.items, (unsigned long long)s->saved.bytes_written);
+	if (s->done)
+		s->done(s->ctx, s->code < 0 ? &s->err : NULL);
+	free(s);
+}
+
+void collect_save(struct agent *a, void (*done)(void *, const struct err *), void *ctx)
+{
+	struct err busy = { .code = ERR_FAILED, .text = "a save is under way already; try again when it is done" };
+	struct saving *s = a->collector->saving ? NULL : calloc(1, sizeof *s);
+	if (!s) {
+		if (done)
+			done(ctx, &busy);
+		return;
+	}
+	*s = (struct saving){ .agent = a, .done = done, .ctx = ctx };
+	a->collector->saving = true;
+	work_start(&a->loop, run_save, done_save, s);
+}
+
+int64_t collect_last_update(const struct agent *a)
+{
+	return a->collector ? a->collector->last_update : 0;
+}
+
+int64_t collect_last_save(const struct agent *a)
+{
+	return a->collector ? a->collector->last_save : 0;
+}
+
+static void on_tick(uv_timer_t *t)
+{
+	struct collector *k = t->data;
+	int64_t now = clock_boot_ns();
+	if (interval_due(&k->update, now))
+		for (struct child *c = k->children; c; c = c->next) {
+			c->all_due = true;
+			collect_next(c);
+		}
+	if (interval_due(&k->save, now))
+		collect_save(k->agent, NULL, NULL);
+}
+
+void collect_reload(struct agent *a)
+{
+	struct collector *k = a->collector;
+	int64_t now = clock_boot_ns();
+	interval_set(&k->update, a->cfg.update_ns, a->cfg.automatic && a->cfg.update_ns > 0, now);
+	interval_set(&k->save, a->cfg.save_ns, a->cfg.automatic && a->cfg.save_ns > 0, now);
+}
+
+int collect_open(struct agent *a, struct err *e)
+{
+	char dir[FS_PATH_MAX];
+	struct store_saved loaded = { 0 };
+	struct collector *k = calloc(1, sizeof *k);
+	if (!k)
+		return err_set(e, ERR_FAILED, "out of memory");
+	k->agent = a;
+	a->collector = k;
+	uv_timer_init(&a->loop, &k->tick);
+	k->tick.data = k;
+	if (store_open(fs_path(dir, "%s/store", a->cfg.run), a->cfg.memory, a->manifest_key, &a->store, e) < 0 ||
+	    store_load(a->store, fs_path(dir, "%s/store", a->cfg.state), &loaded, skipped, k, e) < 0)
+		return e->code;
+	if (loaded.items)
+		log_info("loaded", "items=%zu skipped=%zu", loaded.items, loaded.skipped);
+	collect_reload(a);
+	uv_timer_start(&k->tick, on_tick, TICK_MS, TICK_MS);
+	return 0;
+}
+
+void collect_close(struct agent *a)
+{
+	if (a->collector && !uv_is_closing((uv_handle_t *)&a->collector->tick))
+		uv_close((uv_handle_t *)&a->collector->tick, NULL);
+}

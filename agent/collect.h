@@ -1,0 +1,44 @@
+/* Shared by the two halves of the parent's side: collect.c decides when, collect_child.c does it. */
+#ifndef CPA_AGENT_COLLECT_H
+#define CPA_AGENT_COLLECT_H
+
+#include "agent/core/interval.h"
+#include "agent/levels.h"
+
+struct child {
+	struct child *next;
+	struct agent *agent;
+	char name[CORE_NAME], url[CORE_URL];
+	uint32_t level;
+	bool busy;     /* a worker collects from it */
+	bool all_due;  /* collect everything as soon as it is not busy */
+	struct offer { /* collect these as soon as it is not busy */
+		struct offer *next;
+		char job[CORE_UUID];
+		uint32_t level;
+	} *offers;
+};
+
+/* Where a job's checkpoints came from. */
+struct origin {
+	char job[CORE_UUID];
+	char url[CORE_URL];
+};
+
+struct collector {
+	struct agent *agent;
+	struct child *children;
+	struct table origins; /* job -> struct origin, owned */
+	struct interval update, save;
+	uv_timer_t tick;
+	bool saving;
+	int64_t last_update, last_save; /* CLOCK_REALTIME */
+};
+
+/* Collect from a child: everything (job ""), or one job wanted on level. */
+void collect_from(struct child *c, const char *job, uint32_t level);
+/* The child's worker is done: what else is due? */
+void collect_next(struct child *c);
+void collect_remember(struct collector *k, const char *job, const char *url);
+
+#endif

@@ -1,0 +1,190 @@
+/* Owns how a job's life on this node ends: its death and what supervision makes of it, a stop, being disowned. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent/job_start.h"
+#include "agent/jobs.h"
+#include "agent/ports/launch.h"
+#include "agent/standing.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+static void on_pidfd(uv_poll_t *w, int status, int events)
+{
+	(void)status, (void)events;
+	job_died(w->data);
+}
+
+static void free_handle(uv_handle_t *h)
+{
+	free(h);
+}
+
+int job_watch(struct job *j, int pidfd)
+{
+	uv_poll_t *w = malloc(sizeof *w);
+	if (!w || uv_poll_init(&j->agent->loop, w, pidfd) != 0) {
+		free(w);
+		close(pidfd);
+		return ERR_FAILED;
+	}
+	w->data = j;
+	j->pidfd = pidfd;
+	j->watch = w;
+	uv_poll_start(w, UV_READABLE, on_pidfd);
+	return 0;
+}
+
+void job_unwatch(struct job *j)
+{
+	if (j->watch) {
+		uv_poll_stop(j->watch);
+		uv_close((uv_handle_t *)j->watch, free_handle);
+		j->watch = NULL;
+	}
+	if (j->pidfd >= 0)
+		close(j->pidfd);
+	j->pidfd = -1;
+}
+
+void job_kill(struct job *j)
+{
+	struct err e = { 0 };
+	if (j->agent->cgroup && cgroup_kill(j->agent->cgroup, j->id, &e) == 0)
+		return;
+	if (j->pidfd >= 0)
+		syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+}
+
+/* How it ended: cpinit's own word, else what the kernel tells its parent, else that it was killed. */
+static struct ending how_it_ended(struct job *j)
+{
+	struct launch_exit x;
+	int status;
+	pid_t reaped = j->pid > 0 ? waitpid(j->pid, &status, WNOHANG) : 0;
+	if (launch_read_exit(j->job_dir, &x, NULL) == 0)
+		return (struct ending){ x.signal ? 0 : x.code, x.signal };
+	if (reaped == j->pid && reaped > 0 && WIFSIGNALED(status))
+		return (struct ending){ 0, WTERMSIG(status) };
+	return (struct ending){ 0, SIGKILL };
+}
+
+/* Supervision has the word: again here, or over. */
+static void after_death(struct job *j)
+{
+	int64_t now = clock_boot_ns(), delay = 0;
+	switch (supervise_died(&j->supervise, j->ending, j->stopping, j->started_ns, now, &delay)) {
+	case SUPERVISE_RESTART:
+		j->restart_at = now + delay;
+		job_touched(j);
+		if (delay == 0)
+			job_tick(j, now);
+		break;
+	case SUPERVISE_END:
+		job_move(j, EV_EXITED, "");
+		job_tell(j, REPORT_EXITED);
+		break;
+	case SUPERVISE_GIVE_UP:
+		job_move(j, EV_GIVEN_UP, "it died too often; see cpagent logs, and restore it by hand");
+		job_tell(j, REPORT_FAILED);
+		break;
+	}
+	if (job_ended(j->state))
+		standing_job_gone(j->agent, j->id);
+}
+
+void job_died(struct job *j)
+{
+	if (j->busy) { /* whoever works on it comes back here */
+		j->died = true;
+		if (j->watch)
+			uv_poll_stop(j->watch);
+		return;
+	}
+	j->died = false;
+	j->ending = how_it_ended(j);
+	job_unwatch(j);
+	job_kill(j); /* what it may have left in its cgroup */
+	/* the node's own generations of a program that dies right after a restore are not tried for ever */
+	j->pid = 0;
+	j->kill_at = 0;
+	log_info("job_died", "job=%s name=%s code=%d signal=%d", j->id, j->spec->name, j->ending.code,
+		 j->ending.signal);
+	if (j->disowned) {
+		standing_job_gone(j->agent, j->id);
+		job_move(j, EV_DISOWNED, j->why);
+		job_tell(j, REPORT_GONE);
+		return;
+	}
+	job_note_quick_death(j);
+	if (j->state == JOB_FROZEN) /* died while its lease is out: its registry decides */
+		job_touched(j);
+	else
+		after_death(j);
+}
+
+static void restart_here(struct job *j)
+{
+	struct err e = { 0 };
+	struct start_from *from = start_from_local(j, &e);
+	if (!from) {
+		job_move(j, EV_GIVEN_UP, e.text);
+		job_tell(j, REPORT_FAILED);
+		return;
+	}
+	j->restart_at = 0;
+	j->incarnation++;
+	job_move(j, EV_RESTORE_STARTED, "its process died");
+	standing_job_here(j->agent, j->id, j->incarnation);
+	job_tell(j, REPORT_RESTARTED);
+	job_start(j, from);
+}
+
+void job_stop(struct job *j, int64_t grace_ns)
+{
+	j->stopping = true;
+	if (j->restart_at && !j->pid) { /* between two lives */
+		j->restart_at = 0;
+		after_death(j);
+		return;
+	}
+	j->kill_at = clock_boot_ns() + grace_ns;
+	if (j->pid > 0 && j->pidfd >= 0 && grace_ns > 0)
+		syscall(SYS_pidfd_send_signal, j->pidfd, SIGTERM, NULL, 0);
+	else
+		job_tick(j, j->kill_at);
+}
+
+void job_disown(struct job *j, const char *why)
+{
+	if (j->state == JOB_LOST)
+		return;
+	j->disowned = true;
+	j->restart_at = 0;
+	core_copy(j->why, sizeof j->why, why);
+	log_info("job_disowned", "job=%s name=%s incarnation=%u why=\"%s\"", j->id, j->spec->name, j->incarnation, why);
+	job_kill(j);
+	if (!j->pid && !j->busy)
+		job_died(j);
+}
+
+void job_tick(struct job *j, int64_t now)
+{
+	if (j->kill_at && now >= j->kill_at && !j->busy) {
+		j->kill_at = 0;
+		job_kill(j);
+	}
+	if (j->busy || j->disowned)
+		return;
+	if (j->restart_at && now >= j->restart_at && standing_may_run(j->agent))
+		restart_here(j);
+	else if (j->state == JOB_RUNNING && interval_due(&j->every, now))
+		job_snapshot(j, "interval", NULL);
+	else if (j->state == JOB_RUNNING && j->wanted)
+		job_snapshot_next(j);
+}

@@ -1,0 +1,157 @@
+/* Owns launching a job's command: from nothing, or with an arena that holds its keys. Runs in worker threads. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "agent/fetch.h"
+#include "agent/job_start.h"
+#include "agent/keyset.h"
+#include "agent/ports/launch.h"
+#include "lib/arena/mailbox.h"
+#include "lib/base/scoped.h"
+
+#define LAUNCH_TIMEOUT_MS 30000
+#define ARENA_DEFAULT_BYTES (UINT64_C(4) << 30)
+
+/* NULL-terminated strings out of protobuf bytes; one block, owned by the caller. */
+static char **strings(const ProtobufCBinaryData *v, size_t n, char *const *extra, size_t n_extra)
+{
+	size_t bytes = (n + n_extra + 1) * sizeof(char *);
+	for (size_t i = 0; i < n; i++)
+		bytes += v[i].len + 1;
+	char **out = malloc(bytes);
+	if (!out)
+		return NULL;
+	char *p = (char *)(out + n + n_extra + 1);
+	for (size_t i = 0; i < n; i++) {
+		out[i] = p;
+		memcpy(p, v[i].data, v[i].len);
+		p[v[i].len] = '\0';
+		p += v[i].len + 1;
+	}
+	for (size_t i = 0; i < n_extra; i++)
+		out[n + i] = extra[i];
+	out[n + n_extra] = NULL;
+	return out;
+}
+
+static char *text(const ProtobufCBinaryData *b)
+{
+	return b->len ? strndup((const char *)b->data, b->len) : NULL;
+}
+
+/* The user's environment without what we set ourselves, then that. */
+static char **environment(struct job *j, char (*own)[FS_PATH_MAX + 32], size_t *n_own)
+{
+	char arena[FS_PATH_MAX];
+	char *extra[8];
+	size_t n = 0;
+	const Cpa__Spec *spec = j->spec;
+	snprintf(own[n++], sizeof own[0], "CPAGENT_JOB=%s", j->id);
+	snprintf(own[n++], sizeof own[0], "CPAGENT_NAME=%s", spec->name);
+	snprintf(own[n++], sizeof own[0], "CPAGENT_ARENA=%s",
+		 j->agent->root ? LAUNCH_JOB_DIR "/arena" : job_arena(j, arena));
+	snprintf(own[n++], sizeof own[0], "CPAGENT_INCARNATION=%u", j->incarnation);
+	snprintf(own[n++], sizeof own[0], "CPAGENT_RANK=0");
+	snprintf(own[n++], sizeof own[0], "CPAGENT_SIZE=1");
+	snprintf(own[n++], sizeof own[0], "CPAGENT_NODE=%s", j->agent->cfg.name);
+	for (size_t i = 0; i < n; i++)
+		extra[i] = own[i];
+	*n_own = n;
+	scoped_free ProtobufCBinaryData *kept = malloc((spec->n_env + 1) * sizeof *kept);
+	size_t n_kept = 0;
+	for (size_t i = 0; kept && i < spec->n_env; i++)
+		if (spec->env[i].len < 8 || memcmp(spec->env[i].data, "CPAGENT_", 8) != 0)
+			kept[n_kept++] = spec->env[i];
+	return kept ? strings(kept, n_kept, extra, n) : NULL;
+}
+
+static void take_limits(struct launch *l, const Cpa__Spec *spec)
+{
+	for (size_t i = 0; i < spec->n_limits; i++) {
+		const Cpa__Limit *m = spec->limits[i];
+		if (m->resource >= RLIM_NLIMITS)
+			continue;
+		l->limits[m->resource] = (struct rlimit){ m->soft, m->hard };
+		l->limits_set |= UINT32_C(1) << m->resource;
+	}
+}
+
+static int do_launch(struct start *s, struct err *e)
+{
+	struct job *j = s->job;
+	const Cpa__Spec *spec = j->spec;
+	struct agent *a = j->agent;
+	char own[8][FS_PATH_MAX + 32], path[FS_PATH_MAX];
+	size_t n_own;
+	scoped_free char **argv = strings(spec->argv, spec->n_argv, NULL, 0);
+	scoped_free char **envp = environment(j, own, &n_own);
+	scoped_free char *cwd = text(&spec->cwd), *in = text(&spec->stdin_path);
+	scoped_fd int cg = -1;
+	cpu_set_t cpus;
+	struct launched out = { .pidfd = -1 };
+	struct launch l = { .uuid = j->id, .uid = spec->uid, .gid = spec->gid, .groups = spec->groups,
+			    .ngroups = spec->n_groups, .argv = argv, .envp = envp, .cwd = cwd, .stdin_path = in,
+			    .umask = (mode_t)spec->umask, .nice = spec->nice, .job_dir = j->job_dir,
+			    .log_dir = j->log_dir, .cpinit = a->cpinit, .cgroup_fd = -1, .plain = !a->root };
+	if (!argv || !envp)
+		return err_set(e, ERR_FAILED, "out of memory");
+	take_limits(&l, spec);
+	if (spec->affinity.len && spec->affinity.len <= sizeof cpus) {
+		memset(&cpus, 0, sizeof cpus);
+		memcpy(&cpus, spec->affinity.data, spec->affinity.len);
+		l.affinity = &cpus;
+	}
+	if (a->cgroup && cgroup_fd(a->cgroup, j->id, &cg, e) < 0)
+		return e->code;
+	l.cgroup_fd = cg;
+	unlink(fs_path(path, "%s/exit", j->job_dir));
+	int rc = launch_job(&l, LAUNCH_TIMEOUT_MS, &out, e);
+	s->pid = out.pid;
+	s->pidfd = out.pidfd;
+	s->launch_status = out.status;
+	return rc;
+}
+
+/* The arena of a command that starts: made if it is not there, given to the job's user, marked as served. */
+static int prepare_arena(struct job *j, bool fresh, enum arena_start how, struct err *e)
+{
+	char path[FS_PATH_MAX];
+	uint64_t budget = j->spec->arena_bytes ? j->spec->arena_bytes : ARENA_DEFAULT_BYTES;
+	job_arena(j, path);
+	if (fresh)
+		unlink(path);
+	int rc = arena_create(path, budget, 0600);
+	if (rc < 0 && rc != -EEXIST)
+		return err_set(e, ERR_FAILED, "cannot make the arena %s: %s", path, strerror(-rc));
+	if (rc == -EEXIST)
+		arena_unlock_all(path);
+	scoped_fd int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || (j->agent->root && fchown(fd, j->spec->uid, j->spec->gid) < 0))
+		return err_sys(e, ERR_FAILED, "cannot give the arena %s to its user", path);
+	rc = arena_set_start(fd, j->incarnation, how, 0);
+	if (rc < 0)
+		return err_set(e, ERR_FAILED, "the arena %s is broken (%s)", path, strerror(-rc));
+	return 0;
+}
+
+int start_anew(struct start *s, struct err *e)
+{
+	return prepare_arena(s->job, true, ARENA_FRESH, e) < 0 ? e->code : do_launch(s, e);
+}
+
+int start_from_keys(struct start *s, const struct start_source *src, struct err *e)
+{
+	struct job *j = s->job;
+	char path[FS_PATH_MAX];
+	if (!src->local) {
+		unlink(job_arena(j, path));
+		if (prepare_arena(j, true, ARENA_FROM_KEYS, e) < 0 ||
+		    fetch_keys(j->agent, src->h, j->id, path, e) < 0)
+			return err_wrap(e, "cannot bring the keys from level %u (%s)", src->h->level, src->h->holder);
+	}
+	return prepare_arena(j, false, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
+}

@@ -1,0 +1,325 @@
+/* Owns taking a process snapshot of a job: one at a time, complete or absent, in image directories used in turn.
+ *
+ * A generation exists when its directory has a manifest: everything in the directory is hashed first (after the
+ * job runs again), the manifest is written aside and renamed last, and removed before the directory is used
+ * again. An agent killed anywhere in between leaves a directory without a manifest: free for reuse. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/job_start.h"
+#include "agent/levels.h"
+#include "agent/ports/fence.h"
+#include "agent/ports/images.h"
+#include "agent/ports/precheck.h"
+#include "agent/ports/snapshot.h"
+#include "agent/work.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/scoped.h"
+#include "lib/chunk/manifest.h"
+
+#define DUMP_WATCHDOG_NS (60 * NS_PER_S)
+#define HISTORY_CARRIED 20
+
+struct shot {
+	struct job *job;
+	struct wanted *wanted; /* who asked before it began */
+	unsigned slot;
+	char reason[32];
+	Cpa__Generation *g; /* owned */
+	struct snapshot_taken taken;
+	int watch;
+	int code;
+	struct err err;
+};
+
+unsigned job_free_slot(const struct job *j)
+{
+	/* what has no generation may be overwritten; the lowest first, so that touched pages are used again */
+	for (unsigned slot = 0; slot < JOBS_KEEP_MAX + 2; slot++) {
+		bool used = false;
+		for (size_t i = 0; i < j->n_gens; i++)
+			used |= j->gens[i].slot == slot;
+		if (!used)
+			return slot;
+	}
+	return j->n_gens ? j->gens[0].slot : 0;
+}
+
+static void watch_dump(void *ctx, pid_t criu)
+{
+	struct shot *s = ctx;
+	struct agent *a = s->job->agent;
+	s->watch = a->fence ? fence_watch_dump(a->fence, s->job->id, criu, clock_boot_ns() + DUMP_WATCHDOG_NS + 5 * NS_PER_S,
+					       NULL) : -1;
+}
+
+static void unwatch_dump(void *ctx, pid_t criu)
+{
+	struct shot *s = ctx;
+	(void)criu;
+	if (s->watch >= 0)
+		fence_unwatch_dump(s->job->agent->fence, s->watch);
+	s->watch = -1;
+}
+
+static int take(struct shot *s, const char *dir, struct err *e)
+{
+	struct job *j = s->job;
+	char arena[FS_PATH_MAX];
+	struct precheck found;
+	if (precheck_job(j->pid, &found, e) < 0 || precheck_verdict(&found, e) < 0)
+		return err_wrap(e, "no snapshot of %s can be taken", j->spec->name);
+	bool has_arena = access(job_arena(j, arena), F_OK) == 0;
+	struct snapshot_take how = { .criu = j->agent->criu, .pid = j->pid, .img_dir = dir, .job_dir = j->job_dir,
+				     .log_dir = j->log_dir, .arena = has_arena ? arena : NULL,
+				     .files = (enum snapshot_files)j->spec->files,
+				     .tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
+				     .watchdog_ns = DUMP_WATCHDOG_NS, .watch = watch_dump, .unwatch = unwatch_dump,
+				     .ctx = s };
+	return snapshot_take(&how, &s->taken, e);
+}
+
+/* The job's pid 1 runs from its copy of cpinit, which therefore belongs to the images. */
+static int keep_cpinit(struct job *j, const char *dir, struct err *e)
+{
+	char from[FS_PATH_MAX + 16], to[FS_PATH_MAX + 16];
+	scoped_free char *data = NULL;
+	size_t len;
+	snprintf(from, sizeof from, "%s/cpinit", j->job_dir);
+	snprintf(to, sizeof to, "%s/cpinit", dir);
+	if (fs_read(from, (size_t)16 << 20, &data, &len, e) < 0)
+		return e->code;
+	return fs_write_aside(to, data, len, 0700, 0, e);
+}
+
+static char *copied(char **field, const char *text)
+{
+	if (*field != (char *)&protobuf_c_empty_string)
+		free(*field);
+	*field = strdup(text);
+	return *field;
+}
+
+static Cpa__Past *copy_past(const Cpa__Past *p)
+{
+	size_t n = cpa__past__get_packed_size(p);
+	scoped_free uint8_t *buf = malloc(n ? n : 1);
+	if (!buf)
+		return NULL;
+	cpa__past__pack(p, buf);
+	return cpa__past__unpack(NULL, n, buf);
+}
+
+static int fill(struct shot *s, struct err *e)
+{
+	struct job *j = s->job;
+	Cpa__Generation *g = s->g;
+	g->generation = j->last_generation;
+	g->incarnation = j->incarnation;
+	g->time_ns = clock_real_ns();
+	g->frozen_ns = (uint64_t)s->taken.frozen_ns;
+	g->uid = j->spec->uid;
+	if (!copied(&g->job, j->id) || !copied(&g->reason, s->reason) || !copied(&g->node, j->agent->cfg.name) ||
+	    !copied(&g->machine, j->agent->machine))
+		return err_set(e, ERR_FAILED, "out of memory");
+	size_t from = j->n_history > HISTORY_CARRIED ? j->n_history - HISTORY_CARRIED : 0;
+	g->history = calloc(HISTORY_CARRIED, sizeof(Cpa__Past *));
+	for (size_t i = from; g->history && i < j->n_history; i++) {
+		Cpa__Past *p = copy_past(j->history[i]);
+		if (p)
+			g->history[g->n_history++] = p;
+	}
+	return 0;
+}
+
+static int complete(struct shot *s, const char *dir, const char *manifest, struct err *e)
+{
+	static const struct images_size not_part[] = { { "dump.log", 0 }, { "restore.log", 0 } };
+	scoped_free uint8_t *sealed = NULL;
+	size_t len;
+	if (keep_cpinit(s->job, dir, e) < 0 || images_describe(dir, not_part, 2, s->g, e) < 0 || fill(s, e) < 0 ||
+	    manifest_pack_generation(s->g, s->job->agent->manifest_key, &sealed, &len, e) < 0)
+		return e->code;
+	return fs_write_aside(manifest, sealed, len, 0600, 0, e);
+}
+
+static void run_shot(void *ctx)
+{
+	struct shot *s = ctx;
+	char dir[FS_PATH_MAX], manifest[FS_PATH_MAX + 16];
+	s->watch = -1;
+	job_img_dir(s->job, s->slot, dir);
+	snprintf(manifest, sizeof manifest, "%s/.manifest", dir);
+	s->code = fs_mkdirs(dir, 0700, &s->err);
+	if (s->code == 0 && unlink(manifest) < 0 && errno != ENOENT)
+		s->code = err_sys(&s->err, ERR_FAILED, "cannot reuse %s", dir);
+	if (s->code == 0)
+		s->code = take(s, dir, &s->err);
+	if (s->code == 0)
+		s->code = complete(s, dir, manifest, &s->err);
+	if (s->code < 0 && access(manifest, F_OK) != 0)
+		fs_remove_tree(dir, NULL); /* a full disk has room again */
+}
+
+static void note(struct shot *s)
+{
+	struct job *j = s->job;
+	Cpa__Past *p = malloc(sizeof *p);
+	if (!p)
+		return;
+	cpa__past__init(p);
+	p->generation = j->last_generation;
+	p->time_ns = clock_real_ns();
+	p->reason = strdup(s->reason);
+	p->frozen_ns = (uint64_t)s->taken.frozen_ns;
+	p->incarnation = j->incarnation;
+	p->node = strdup(j->agent->cfg.name);
+	p->note = strdup(s->code < 0 ? s->err.text : "");
+	if (s->code == 0) {
+		p->size = s->g->size;
+		p->restorable = true;
+		p->levels = malloc(sizeof *p->levels);
+		if (p->levels)
+			p->levels[p->n_levels++] = 1;
+	}
+	job_history_add(j, p);
+}
+
+static void drop_gen(struct job *j, size_t i)
+{
+	Cpa__Past *p = job_history_find(j, j->gens[i].number);
+	if (p && p->n_levels <= 1)
+		p->restorable = false;
+	cpa__generation__free_unpacked(j->gens[i].g, NULL);
+	memmove(&j->gens[i], &j->gens[i + 1], (--j->n_gens - i) * sizeof *j->gens);
+}
+
+void job_gen_add(struct job *j, Cpa__Generation *g, unsigned slot)
+{
+	size_t keep = j->spec->keep ? j->spec->keep : 1;
+	if (g->generation > j->last_generation)
+		j->last_generation = g->generation;
+	if (j->n_history == 0) /* it comes from elsewhere: its history comes along */
+		for (size_t i = 0; i < g->n_history; i++) {
+			Cpa__Past *p = copy_past(g->history[i]);
+			if (p)
+				job_history_add(j, p);
+		}
+	for (size_t i = 0; i < j->n_gens; i++)
+		if (j->gens[i].slot == slot || j->gens[i].number == g->generation)
+			drop_gen(j, i--);
+	j->gens[j->n_gens++] = (struct gen){ .number = g->generation, .slot = slot, .level = 1, .g = g };
+	for (size_t i = 0; i < j->n_gens && j->n_gens > keep; i++) {
+		if (j->gens[i].fetched_until > clock_boot_ns() && j->n_gens <= keep + 2)
+			continue; /* its parent is in the middle of it */
+		char path[FS_PATH_MAX], dir[FS_PATH_MAX - 16];
+		snprintf(dir, sizeof dir, "%s/img.%u", j->dir, j->gens[i].slot);
+		unlink(fs_path(path, "%s/.manifest", dir)); /* its pages stay touched for the next one */
+		drop_gen(j, i--);
+	}
+}
+
+static void answer(struct job *j, struct wanted *w, uint64_t generation, int64_t frozen_ns, const struct err *e)
+{
+	while (w) {
+		struct wanted *next = w->next;
+		if (w->done)
+			w->done(w->ctx, j, generation, frozen_ns, e);
+		free(w);
+		w = next;
+	}
+}
+
+static void done_shot(void *ctx)
+{
+	struct shot *s = ctx;
+	struct job *j = s->job;
+	j->busy = false;
+	note(s);
+	if (s->code == 0) {
+		log_info("snapshot", "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=%s", j->id,
+			 j->spec->name, (unsigned long long)s->g->generation, (unsigned long long)s->g->size,
+			 (double)s->taken.frozen_ns / 1e6, (double)s->taken.total_ns / 1e6, s->reason);
+		job_gen_add(j, scoped_take(s->g), s->slot);
+		if (j->restored_from && j->last_generation > j->restored_from)
+			j->restored_from = 0; /* it has got past it */
+		job_tell_gen(j, &j->gens[j->n_gens - 1]);
+		levels_offer(j, j->spec->level);
+	} else {
+		for (size_t i = 0; i < j->n_gens; i++) /* what lay in that slot is gone */
+			if (j->gens[i].slot == s->slot)
+				drop_gen(j, i--);
+		log_warn("snapshot_failed", "job=%s name=%s generation=%llu why=\"%s\"", j->id, j->spec->name,
+			 (unsigned long long)j->last_generation, s->err.text);
+	}
+	job_touched(j);
+	struct wanted *w = s->wanted;
+	struct err e = s->err;
+	uint64_t number = s->code == 0 ? j->last_generation : 0;
+	int64_t frozen = s->taken.frozen_ns;
+	if (s->g)
+		cpa__generation__free_unpacked(s->g, NULL);
+	free(s);
+	answer(j, w, number, frozen, number ? NULL : &e);
+	if (j->died)
+		job_died(j);
+	else if (j->wanted)
+		job_snapshot_next(j);
+}
+
+void job_snapshot(struct job *j, const char *reason, struct wanted *w)
+{
+	struct err e = { 0 };
+	struct shot *s = calloc(1, sizeof *s);
+	Cpa__Generation *g = malloc(sizeof *g);
+	if (!j->agent->criu[0])
+		err_set(&e, ERR_FAILED, "no process snapshot on this node: %s", j->agent->why_no_criu);
+	else if (!s || !g)
+		err_set(&e, ERR_FAILED, "out of memory");
+	if (e.code < 0) {
+		free(s);
+		free(g);
+		answer(j, w, 0, 0, &e);
+		return;
+	}
+	cpa__generation__init(g);
+	*s = (struct shot){ .job = j, .wanted = w, .g = g, .slot = job_free_slot(j) };
+	core_copy(s->reason, sizeof s->reason, reason);
+	j->last_generation++;
+	j->busy = true;
+	work_start(&j->agent->loop, run_shot, done_shot, s);
+}
+
+void job_snapshot_want(struct job *j, snapshot_fn *done, void *ctx)
+{
+	struct wanted *w = malloc(sizeof *w);
+	if (!w) {
+		struct err e = { .code = ERR_FAILED, .text = "out of memory" };
+		done(ctx, j, 0, 0, &e);
+		return;
+	}
+	*w = (struct wanted){ j->wanted, done, ctx };
+	j->wanted = w;
+	job_snapshot_next(j);
+}
+
+void job_snapshot_next(struct job *j)
+{
+	if (j->busy || j->state != JOB_RUNNING || !j->wanted)
+		return;
+	struct wanted *w = j->wanted;
+	j->wanted = NULL;
+	job_snapshot(j, "demand", w);
+}
+
+void job_snapshot_refuse(struct job *j, const char *why)
+{
+	struct wanted *w = j->wanted;
+	struct err e = { 0 };
+	err_set(&e, ERR_FAILED, "job %s: %s", j->spec->name, why);
+	j->wanted = NULL;
+	answer(j, w, 0, 0, &e);
+}

@@ -1,0 +1,282 @@
+/* Owns what agents and users ask of the registry: translated for core, answered when its records are on disk. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/levels.h"
+#include "agent/registrar_impl.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/scoped.h"
+
+#define ORDER_TIMEOUT_NS (60 * NS_PER_S)
+
+static void fail(Cpa__Answer *answer, int code, const char *text)
+{
+	answer->code = code;
+	answer->text = (char *)(uintptr_t)text;
+}
+
+/* ---- the lease ---- */
+
+void registrar_hello(struct agent *a, const Cpa__Hello *q, Cpa__Answer *answer)
+{
+	static Cpa__Granted granted; /* one loop, one answer at a time: packed before the next */
+	cpa__granted__init(&granted);
+	granted.term = q->term;
+	granted.seq = q->seq;
+	granted.lease_ns = (uint64_t)registry_hello(&a->registrar->reg);
+	answer->what_case = CPA__ANSWER__WHAT_GRANTED;
+	answer->granted = &granted;
+}
+
+void registrar_renew(struct agent *a, const Cpa__Renew *q, Cpa__Answer *answer)
+{
+	static Cpa__Granted granted;
+	struct registrar *g = a->registrar;
+	int64_t lease = 0;
+	cpa__granted__init(&granted);
+	granted.term = q->term;
+	granted.seq = q->seq;
+	answer->what_case = CPA__ANSWER__WHAT_GRANTED;
+	answer->granted = &granted;
+	if (!q->agent || q->agent->session.len != CORE_SESSION) {
+		fail(answer, ERR_FAILED, "no session");
+		return;
+	}
+	granted.again = registry_renew(&g->reg, q->agent->name, q->agent->session.data, q->term, clock_boot_ns(),
+				       &lease) != ANSWER_OK;
+	granted.lease_ns = (uint64_t)lease;
+	if (!granted.again)
+		registrar_note_agent(g, q->agent);
+	registrar_go_on(g);
+}
+
+/* ---- registration ---- */
+
+static void fill_claims(struct registrar *g, const Cpa__Register *q, struct job_claim *claims)
+{
+	for (size_t i = 0; i < q->n_claims; i++) {
+		const Cpa__Claim *c = q->claims[i];
+		registrar_job_spec(c->spec, &claims[i].spec);
+		registrar_known(g, c->spec->job, c->spec);
+		claims[i].incarnation = c->incarnation;
+		claims[i].by_keys = c->by_keys;
+		if (!job_state_parse(c->state, &claims[i].state))
+			claims[i].state = JOB_FAILED;
+		if (c->exit)
+			claims[i].ending = (struct ending){ c->exit->code, c->exit->signal };
+	}
+}
+
+static bool claims_ok(const Cpa__Register *q)
+{
+	for (size_t i = 0; i < q->n_claims; i++)
+		if (!q->claims[i]->spec || strlen(q->claims[i]->spec->job) != CORE_UUID - 1)
+			return false;
+	return true;
+}
+
+void registrar_register(struct agent *a, const Cpa__Register *q, Cpa__Answer *answer)
+{
+	static Cpa__Granted granted;
+	static struct job_verdict *v;
+	static Cpa__Verdict *verdicts;
+	static Cpa__Verdict **ptr;
+	struct registrar *g = a->registrar;
+	struct node_info info;
+	int64_t lease = 0;
+	free(v);
+	free(verdicts);
+	free(ptr);
+	v = calloc(q->n_claims + 1, sizeof *v);
+	verdicts = calloc(q->n_claims + 1, sizeof *verdicts);
+	ptr = calloc(q->n_claims + 1, sizeof(Cpa__Verdict *));
+	scoped_free struct job_claim *claims = calloc(q->n_claims + 1, sizeof *claims);
+	cpa__granted__init(&granted);
+	if (!v || !verdicts || !ptr || !claims || !q->agent || !registrar_node_info(q->agent, q->term, &info) ||
+	    !claims_ok(q)) {
+		fail(answer, ERR_FAILED, "that registration makes no sense");
+		return;
+	}
+	fill_claims(g, q, claims);
+	registrar_note_agent(g, q->agent);
+	enum reg_answer r = registry_register(&g->reg, &info, claims, q->n_claims, clock_boot_ns(), v, &lease, &g->acts);
+	registrar_perform(g);
+	if (r != ANSWER_OK || g->unsaved) {
+		fail(answer, ERR_FAILED, g->unsaved ? "the registry cannot write its records" : "an old registration");
+		return;
+	}
+	granted.term = q->term;
+	granted.seq = q->seq;
+	granted.lease_ns = (uint64_t)lease;
+	for (size_t i = 0; i < q->n_claims; i++) {
+		cpa__verdict__init(&verdicts[i]);
+		verdicts[i].job = v[i].job;
+		verdicts[i].verdict = (char *)(uintptr_t)verdict_name(v[i].verdict);
+		ptr[i] = &verdicts[i];
+	}
+	granted.verdicts = ptr;
+	granted.n_verdicts = q->n_claims;
+	answer->what_case = CPA__ANSWER__WHAT_GRANTED;
+	answer->granted = &granted;
+	registrar_go_on(g); /* orders that follow; they wait at the node until this answer is there */
+}
+
+/* ---- what becomes of jobs ---- */
+
+static bool parse_report(const char *word, enum report *out)
+{
+	for (int p = REPORT_TAKEN; p <= REPORT_GONE; p++)
+		if (strcmp(report_name((enum report)p), word) == 0) {
+			*out = (enum report)p;
+			return true;
+		}
+	return false;
+}
+
+static void take_detail(struct known *k, const Cpa__Tell *q)
+{
+	size_t n = cpa__report__get_packed_size(q->detail);
+	scoped_free uint8_t *buf = malloc(n ? n : 1);
+	if (!buf)
+		return;
+	cpa__report__pack(q->detail, buf);
+	Cpa__Report *copy = cpa__report__unpack(NULL, n, buf);
+	if (copy && k->detail)
+		cpa__report__free_unpacked(k->detail, NULL);
+	if (copy)
+		k->detail = copy;
+}
+
+static void answer_orders(struct registrar *g, struct known *k, const Cpa__Tell *q, enum report what)
+{
+	if (what == REPORT_RUNNING || what == REPORT_EXITED)
+		registrar_settle_orders(g, k, q->incarnation, 0, NULL, 0);
+	else if (what == REPORT_FAILED)
+		registrar_settle_orders(g, k, q->incarnation, q->launch_status == 127 ? ERR_NOT_FOUND : ERR_FAILED,
+					q->why, q->launch_status);
+}
+
+void registrar_tell(struct agent *a, const Cpa__Tell *q, Cpa__Answer *answer)
+{
+	static Cpa__Told told;
+	struct registrar *g = a->registrar;
+	struct known *k = table_get(&g->known, q->job);
+	const struct reg_job *j = registry_job(&g->reg, q->job);
+	bool owner = j && strcmp(j->owner, q->node) == 0 && q->incarnation >= j->incarnation;
+	enum report what = REPORT_TAKEN;
+	cpa__told__init(&told);
+	answer->what_case = CPA__ANSWER__WHAT_TOLD;
+	answer->told = &told;
+	if (k && owner && q->detail)
+		take_detail(k, q);
+	if (q->by_keys && j && !j->by_keys)
+		registry_by_keys(&g->reg, q->job, &g->acts);
+	if (q->report[0] && parse_report(q->report, &what)) {
+		struct ending ended = { q->exit ? q->exit->code : 0, q->exit ? q->exit->signal : 0 };
+		enum reg_answer r = registry_report(&g->reg, q->node, q->job, q->incarnation, what, ended, q->why,
+						    clock_boot_ns(), &g->acts);
+		told.kill = r == ANSWER_KILL;
+		told.again = r == ANSWER_UNKNOWN && what != REPORT_GONE && what != REPORT_REFUSED;
+		if (k && r == ANSWER_OK)
+			answer_orders(g, k, q, what);
+	}
+	registrar_perform(g);
+	if (g->unsaved)
+		fail(answer, ERR_FAILED, "the registry cannot write its records");
+	registrar_go_on(g);
+}
+
+void registrar_hold(struct agent *a, const Cpa__Hold *q)
+{
+	const Cpa__Holding *m = q->holding;
+	if (!m)
+		return;
+	struct holding h = { .kind = m->what == CPA__WHAT__KEYSET ? SOURCE_KEYS : SOURCE_SNAPSHOT,
+			     .level = (int)m->level, .number = m->number, .incarnation = m->incarnation,
+			     .time = m->time_ns, .bytes = m->bytes, .bad = m->bad };
+	core_copy(h.holder, sizeof h.holder, m->holder);
+	registry_held(&a->registrar->reg, q->job, &h);
+	if (m->by_keys)
+		registry_by_keys(&a->registrar->reg, q->job, &a->registrar->acts);
+	registrar_go_on(a->registrar);
+}
+
+void registrar_release(struct agent *a, const Cpa__Release *q, Cpa__Answer *answer)
+{
+	static Cpa__Released released;
+	struct registrar *g = a->registrar;
+	cpa__released__init(&released);
+	released.is_free = registry_asked(&g->reg, q->job, q->incarnation, q->node, q->term, q->by, clock_boot_ns(),
+					  &g->acts);
+	registrar_perform(g);
+	if (g->unsaved)
+		fail(answer, ERR_FAILED, "the registry cannot write its records");
+	answer->what_case = CPA__ANSWER__WHAT_RELEASED;
+	answer->released = &released;
+	registrar_go_on(g);
+}
+
+/* ---- users' orders ---- */
+
+static bool add_order(struct known *k, uint32_t after, registrar_done_fn *done, void *ctx)
+{
+	struct order *o = k ? malloc(sizeof *o) : NULL;
+	if (!o)
+		return false;
+	*o = (struct order){ k->orders, done, ctx, after, clock_boot_ns() + ORDER_TIMEOUT_NS };
+	k->orders = o;
+	return true;
+}
+
+void registrar_job_new(struct agent *a, const Cpa__Spec *spec, registrar_done_fn *done, void *ctx)
+{
+	struct registrar *g = a->registrar;
+	struct job_spec js;
+	struct err e = { 0 };
+	bool had = registry_job(&g->reg, spec->job) != NULL;
+	struct known *k = registrar_known(g, spec->job, spec);
+	registrar_job_spec(spec, &js);
+	if (!k || registry_job_new(&g->reg, &js, clock_boot_ns(), &g->acts, &e) < 0) {
+		if (k && !had)
+			registrar_forget(g, spec->job);
+		done(ctx, e.code ? e.code : ERR_FAILED, e.code ? e.text : "out of memory", 0);
+		return;
+	}
+	if (!add_order(k, 0, done, ctx))
+		done(ctx, ERR_FAILED, "out of memory", 0);
+	registrar_go_on(g);
+}
+
+void registrar_move(struct agent *a, const char *uuid, const char *node, const struct source_wish *wish,
+		    registrar_done_fn *done, void *ctx)
+{
+	struct registrar *g = a->registrar;
+	struct err e = { 0 };
+	struct known *k = table_get(&g->known, uuid);
+	const struct reg_job *j = registry_job(&g->reg, uuid);
+	uint32_t after = j ? j->incarnation + 1 : 0;
+	if (k) {
+		k->wish = *wish;
+		k->wished = true;
+	}
+	if (!k || registry_move(&g->reg, uuid, node, clock_boot_ns(), &g->acts, &e) < 0) {
+		done(ctx, e.code ? e.code : ERR_NOT_FOUND, e.code ? e.text : "no such job", 0);
+		return;
+	}
+	if (!add_order(k, after, done, ctx))
+		done(ctx, ERR_FAILED, "out of memory", 0);
+	registrar_go_on(g);
+}
+
+int registrar_stop(struct agent *a, const char *uuid, struct err *e)
+{
+	int rc = registry_stop(&a->registrar->reg, uuid, clock_boot_ns(), &a->registrar->acts, e);
+	registrar_go_on(a->registrar);
+	return rc;
+}
+
+struct registry *registrar_registry(struct agent *a)
+{
+	return &a->registrar->reg;
+}

@@ -1,0 +1,255 @@
+/* Owns carrying out what the registry decided: its records first, then orders to nodes, then the log; and its life. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/call.h"
+#include "agent/levels.h"
+#include "agent/registrar_impl.h"
+#include "lib/base/clock.h"
+#include "lib/base/fs.h"
+#include "lib/base/log.h"
+#include "lib/base/scoped.h"
+
+#define ORDER_CALL_NS (2 * NS_PER_S)
+#define SAVE_AGAIN_MS 500
+
+static void ignore(void *ctx, const struct call_reply *r)
+{
+	(void)ctx, (void)r; /* orders are repeated until the node reports */
+}
+
+static const char *url_of(struct registrar *g, const char *name)
+{
+	const struct reg_node *n = registry_node(&g->reg, name);
+	return strcmp(name, g->agent->cfg.name) == 0 ? g->agent->url : n ? n->info.url : "";
+}
+
+static void fill_sources(struct registrar *g, const struct reg_job *j, Cpa__Holding *v, Cpa__Holding **ptr, size_t *n)
+{
+	for (size_t i = 0; i < j->held_count; i++) {
+		const struct holding *h = &j->held[i];
+		Cpa__Holding *m = &v[*n];
+		const char *url = url_of(g, h->holder);
+		if (!url[0])
+			continue;
+		cpa__holding__init(m);
+		m->what = h->kind == SOURCE_KEYS ? CPA__WHAT__KEYSET : CPA__WHAT__GENERATION;
+		m->number = h->number;
+		m->level = (uint32_t)h->level;
+		m->holder = (char *)(uintptr_t)h->holder;
+		m->url = (char *)(uintptr_t)url;
+		m->time_ns = h->time;
+		m->incarnation = h->incarnation;
+		m->bytes = h->bytes;
+		m->bad = h->bad || h->crashes >= SOURCE_CRASHES;
+		m->by_keys = j->by_keys;
+		ptr[(*n)++] = m;
+	}
+}
+
+static void order_start(struct registrar *g, const struct action *act)
+{
+	const struct reg_job *j = registry_job(&g->reg, act->job);
+	struct known *k = table_get(&g->known, act->job);
+	Cpa__Start start = CPA__START__INIT;
+	Cpa__Ask ask = CPA__ASK__INIT;
+	const char *url = url_of(g, act->node);
+	if (!j || !k || !url[0])
+		return;
+	scoped_free Cpa__Holding *v = calloc(j->held_count + 1, sizeof *v);
+	scoped_free Cpa__Holding **ptr = calloc(j->held_count + 1, sizeof(Cpa__Holding *));
+	if (!v || !ptr)
+		return;
+	start.sources = ptr;
+	fill_sources(g, j, v, ptr, &start.n_sources);
+	start.spec = k->spec;
+	start.incarnation = act->incarnation;
+	start.term = act->term;
+	start.session.data = (uint8_t *)(uintptr_t)act->session;
+	start.session.len = sizeof act->session;
+	start.anew = act->anew;
+	if (k->wished) {
+		start.level = (uint32_t)k->wish.level;
+		start.generation = k->wish.generation;
+	}
+	ask.what_case = CPA__ASK__WHAT_START;
+	ask.start = &start;
+	call_send(g->agent, url, &ask, NULL, 0, ORDER_CALL_NS, ignore, NULL);
+}
+
+static void order_stop(struct registrar *g, const struct action *act)
+{
+	Cpa__Stop stop = CPA__STOP__INIT;
+	Cpa__Ask ask = CPA__ASK__INIT;
+	const char *url = url_of(g, act->node);
+	stop.job = (char *)(uintptr_t)act->job;
+	stop.incarnation = act->incarnation;
+	ask.what_case = CPA__ASK__WHAT_STOP;
+	ask.stop = &stop;
+	if (url[0])
+		call_send(g->agent, url, &ask, NULL, 0, ORDER_CALL_NS, ignore, NULL);
+}
+
+/* ---- another registry ---- */
+
+struct asked {
+	struct registrar *g;
+	char job[CORE_UUID], url[CORE_URL];
+	uint32_t incarnation;
+};
+
+static void on_released(void *ctx, const struct call_reply *r)
+{
+	struct asked *q = ctx;
+	if (r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_RELEASED) {
+		registry_answered(&q->g->reg, q->job, q->incarnation, q->url, r->answer->released->is_free,
+				  clock_boot_ns(), &q->g->acts);
+		registrar_go_on(q->g);
+	}
+	free(q);
+}
+
+static void ask_other(struct registrar *g, const struct action *act)
+{
+	Cpa__Release rel = CPA__RELEASE__INIT;
+	Cpa__Ask ask = CPA__ASK__INIT;
+	struct asked *q = malloc(sizeof *q);
+	if (!q)
+		return;
+	*q = (struct asked){ .g = g, .incarnation = act->incarnation };
+	core_copy(q->job, sizeof q->job, act->job);
+	core_copy(q->url, sizeof q->url, act->url);
+	rel.job = q->job;
+	rel.incarnation = act->incarnation;
+	rel.by = g->agent->cfg.name;
+	rel.node = (char *)(uintptr_t)act->node;
+	rel.term = act->term;
+	ask.what_case = CPA__ASK__WHAT_RELEASE;
+	ask.release = &rel;
+	call_send(g->agent, q->url, &ask, NULL, 0, ORDER_CALL_NS, on_released, q);
+}
+
+/* ---- */
+
+static void job_changed(struct registrar *g, const struct action *act)
+{
+	struct known *k = table_get(&g->known, act->job);
+	log_info("job", "job=%s name=%s %s --> %s node=%s incarnation=%u%s%s", act->job, k ? k->spec->name : "?",
+		 job_state_name(act->old), job_state_name(act->now_is), act->node, act->incarnation,
+		 act->why[0] ? " why=" : "", act->why);
+	if (!k)
+		return;
+	if (act->now_is == JOB_RUNNING)
+		k->wished = false;
+	if (act->now_is == JOB_FAILED) {
+		int status = act->old == JOB_STARTING && k->detail && k->detail->exit ? k->detail->exit->code : 0;
+		registrar_settle_orders(g, k, UINT32_MAX, ERR_FAILED, act->why, status);
+	}
+}
+
+static void perform_one(struct registrar *g, const struct action *act)
+{
+	switch (act->what) {
+	case ACT_START:
+		order_start(g, act);
+		break;
+	case ACT_STOP:
+		order_stop(g, act);
+		break;
+	case ACT_ASK:
+		ask_other(g, act);
+		break;
+	case ACT_FORGET_JOB:
+		registrar_forget(g, act->job);
+		break;
+	case ACT_NODE_UP:
+		log_info("node_up", "node=%s why=\"%s\"", act->node, act->why);
+		break;
+	case ACT_NODE_DOWN:
+		log_warn("node_down", "node=%s jobs=%zu why=\"%s\"", act->node, act->count, act->why);
+		break;
+	case ACT_JOB_CHANGED:
+		job_changed(g, act);
+		break;
+	case ACT_WAITS:
+		log_warn("job_waits", "job=%s why=\"%s\"", act->job, act->why);
+		break;
+	case ACT_PERSIST_JOB:
+	case ACT_PERSIST_NODE:
+		break;
+	}
+}
+
+void registrar_perform(struct registrar *g)
+{
+	struct err e = { 0 };
+	if (g->acts.n == 0 && !g->unsaved)
+		return;
+	struct actions acts = g->acts;
+	g->acts = (struct actions){ 0 };
+	if (registrar_save(g, &acts, &e) < 0) {
+		/* nothing is ordered that is not on disk; core repeats orders, and the records are tried again */
+		log_error("registry_not_saved", "why=\"%s\"", e.text);
+		g->unsaved = true;
+		g->acts = acts;
+		return;
+	}
+	g->unsaved = false;
+	for (size_t i = 0; i < acts.n; i++)
+		perform_one(g, &acts.v[i]);
+	actions_free(&acts);
+}
+
+static void on_timer(uv_timer_t *t)
+{
+	registrar_go_on(t->data);
+}
+
+void registrar_go_on(struct registrar *g)
+{
+	if (g->agent->stopping)
+		return;
+	int64_t now = clock_boot_ns();
+	registry_tick(&g->reg, now, &g->acts);
+	registrar_perform(g);
+	registrar_expire_orders(g, now);
+	int64_t next = registry_next(&g->reg);
+	now = clock_boot_ns();
+	int64_t wait = next <= now ? 0 : (next - now) / NS_PER_MS + 1;
+	if (g->unsaved)
+		wait = SAVE_AGAIN_MS;
+	uv_timer_start(&g->timer, on_timer, (uint64_t)(wait > 1000 ? 1000 : wait), 0);
+}
+
+int registrar_open(struct agent *a, struct err *e)
+{
+	char dir[FS_PATH_MAX];
+	bool fresh = true;
+	struct registrar *g = calloc(1, sizeof *g);
+	struct registry_config cfg = { .lease = a->cfg.lease_ns };
+	if (!g)
+		return err_set(e, ERR_FAILED, "out of memory");
+	g->agent = a;
+	a->registrar = g;
+	core_copy(cfg.id, sizeof cfg.id, a->cfg.name);
+	registry_init(&g->reg, &cfg);
+	uv_timer_init(&a->loop, &g->timer);
+	g->timer.data = g;
+	if (records_open(fs_path(dir, "%s/registry", a->cfg.state), &g->db, e) < 0 || registrar_load(g, &fresh, e) < 0)
+		return e->code;
+	registry_settle(&g->reg, fresh, clock_boot_ns());
+	if (a->collector)
+		collect_tell_all(a);
+	uv_timer_start(&g->timer, on_timer, 0, 0);
+	return 0;
+}
+
+void registrar_close(struct agent *a)
+{
+	struct registrar *g = a->registrar;
+	if (!g || uv_is_closing((uv_handle_t *)&g->timer))
+		return;
+	uv_close((uv_handle_t *)&g->timer, NULL);
+	records_close(g->db);
+	g->db = NULL;
+}

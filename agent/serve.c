@@ -1,0 +1,239 @@
+/* Owns what an agent answers to whoever collects from it or restores from it: what there is, a manifest in slices,
+ * one chunk. A node serves from its image directories, an agent above from its store. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/call.h"
+#include "agent/keyset.h"
+#include "agent/levels.h"
+#include "agent/ports/images.h"
+#include "agent/ports/store.h"
+#include "agent/standing.h"
+#include "agent/work.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/scoped.h"
+
+#define SLICE_MAX ((size_t)1 << 20)
+#define FETCH_PIN_NS (10 * NS_PER_S)
+
+void levels_offer(struct job *j, uint32_t level)
+{
+	if (level == 1)
+		return;
+	j->want_level = level > j->want_level ? level : j->want_level;
+	standing_offer(j->agent, j->id, level);
+}
+
+void serve_answer(struct bus_request *rq, const Cpa__Answer *answer, const void *data, size_t len)
+{
+	size_t n = cpa__answer__get_packed_size(answer);
+	uint8_t *head = malloc(n ? n : 1);
+	if (!head) {
+		bus_reply(rq, NULL, 0, NULL, 0);
+		return;
+	}
+	cpa__answer__pack(answer, head);
+	if (bus_reply(rq, head, n, data, len) < 0)
+		log_warn("answer_too_long", "bytes=%zu", n + len);
+	free(head);
+}
+
+void serve_fail(struct bus_request *rq, int code, const char *text)
+{
+	Cpa__Answer answer = CPA__ANSWER__INIT;
+	answer.code = code;
+	answer.text = (char *)(uintptr_t)text;
+	serve_answer(rq, &answer, NULL, 0);
+}
+
+/* ---- one manifest slice or one chunk, read in a worker thread ---- */
+
+struct read {
+	struct agent *agent;
+	struct bus_request *rq;
+	char path[FS_PATH_MAX + 300]; /* a file of this node … */
+	uint64_t offset;              /* … from here */
+	size_t len;                   /* a chunk: its length; a manifest: unused */
+	bool chunk;
+	bool from_store;
+	char job[64];
+	Cpa__What what;
+	uint64_t number;
+	uint32_t uid;
+	uint8_t id[CHUNK_ID_BYTES];
+	/* results */
+	int code;
+	struct err err;
+	uint8_t *out; /* owned */
+	size_t out_len, raw_len;
+	uint64_t total;
+	bool compressed;
+};
+
+static int read_own_chunk(struct read *r)
+{
+	scoped_free uint8_t *raw = malloc(CHUNK_BYTES);
+	scoped_fd int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (!raw || fd < 0 || pread(fd, raw, r->len, (off_t)r->offset) != (ssize_t)r->len)
+		return err_sys(&r->err, ERR_FAILED, "cannot read a chunk of %s", r->path);
+	struct chunk_id id = chunk_id(raw, r->len);
+	if (!chunk_id_equal(id.b, r->id))
+		return err_set(&r->err, ERR_FAILED, "that generation is being replaced by a newer one, or is damaged");
+	r->raw_len = r->len;
+	r->out_len = chunk_pack(raw, r->len, r->out);
+	r->compressed = r->out_len > 0;
+	if (!r->compressed) {
+		memcpy(r->out, raw, r->len);
+		r->out_len = r->len;
+	}
+	return 0;
+}
+
+static int read_manifest(struct read *r)
+{
+	scoped_free char *own = NULL;
+	scoped_free uint8_t *stored = NULL;
+	size_t len;
+	int rc = r->from_store ? store_manifest_read(r->agent->store, r->job, r->what, r->number, &stored, &len, &r->err) :
+				 fs_read(r->path, MANIFEST_MAX, &own, &len, &r->err);
+	if (rc < 0)
+		return rc;
+	if (r->offset >= len)
+		return err_set(&r->err, ERR_FAILED, "the manifest is shorter than that");
+	r->total = len;
+	r->out_len = len - r->offset < SLICE_MAX ? len - r->offset : SLICE_MAX;
+	memcpy(r->out, (r->from_store ? stored : (uint8_t *)own) + r->offset, r->out_len);
+	return 0;
+}
+
+static void run_read(void *ctx)
+{
+	struct read *r = ctx;
+	r->out = malloc(SLICE_MAX > CHUNK_BYTES ? SLICE_MAX : CHUNK_BYTES);
+	if (!r->out)
+		r->code = err_set(&r->err, ERR_FAILED, "out of memory");
+	else if (!r->chunk)
+		r->code = read_manifest(r);
+	else if (r->from_store)
+		r->code = store_get_packed(r->agent->store, r->uid, r->id, r->out, &r->out_len, &r->compressed,
+					   &r->raw_len, &r->err);
+	else
+		r->code = read_own_chunk(r);
+}
+
+static void done_read(void *ctx)
+{
+	struct read *r = ctx;
+	Cpa__Answer answer = CPA__ANSWER__INIT;
+	Cpa__Slice slice = CPA__SLICE__INIT;
+	Cpa__Fetched fetched = CPA__FETCHED__INIT;
+	if (r->code < 0) {
+		serve_fail(r->rq, r->code, r->err.text);
+	} else if (r->chunk) {
+		fetched.compressed = r->compressed;
+		fetched.bytes = (uint32_t)r->raw_len;
+		answer.what_case = CPA__ANSWER__WHAT_FETCHED;
+		answer.fetched = &fetched;
+		serve_answer(r->rq, &answer, r->out, r->out_len);
+	} else {
+		slice.total = r->total;
+		answer.what_case = CPA__ANSWER__WHAT_SLICE;
+		answer.slice = &slice;
+		serve_answer(r->rq, &answer, r->out, r->out_len);
+	}
+	free(r->out);
+	free(r);
+}
+
+static struct read *new_read(struct agent *a, struct bus_request *rq, const char *job, Cpa__What what, uint64_t number)
+{
+	struct read *r = calloc(1, sizeof *r);
+	if (!r) {
+		serve_fail(rq, ERR_FAILED, "out of memory");
+		return NULL;
+	}
+	*r = (struct read){ .agent = a, .rq = rq, .what = what, .number = number, .from_store = a->store != NULL };
+	core_copy(r->job, sizeof r->job, job);
+	return r;
+}
+
+static void refuse_read(struct read *r, const char *why)
+{
+	serve_fail(r->rq, ERR_NOT_FOUND, why);
+	free(r);
+}
+
+/* The generation or keyset of that number in this node's directories: its files, and where. */
+static bool locate(struct agent *a, const char *job, Cpa__What what, uint64_t number, const Cpa__Generation **files,
+		   const Cpa__Keyset **keys, char *dir)
+{
+	struct job *j = jobs_find(a, job);
+	struct gen *g = j && what == CPA__WHAT__GENERATION && number ? job_gen_find(j, number) : NULL;
+	*files = NULL;
+	*keys = NULL;
+	if (g) {
+		g->fetched_until = clock_boot_ns() + FETCH_PIN_NS;
+		*files = g->g;
+		job_img_dir(j, g->slot, dir);
+	} else if (j && what == CPA__WHAT__KEYSET && j->keyset && j->keyset->serial == number) {
+		*keys = j->keyset;
+		job_keys_dir(j, j->keyset_slot, dir);
+	}
+	return *files || *keys;
+}
+
+void serve_manifest(struct agent *a, struct bus_request *rq, const Cpa__Manifest *q)
+{
+	struct read *r = new_read(a, rq, q->job, q->what, q->number);
+	const Cpa__Generation *files;
+	const Cpa__Keyset *keys;
+	char dir[FS_PATH_MAX];
+	if (!r)
+		return;
+	r->offset = q->offset;
+	if (!r->from_store) {
+		if (!locate(a, q->job, q->what, q->number, &files, &keys, dir)) {
+			refuse_read(r, "not held here any more");
+			return;
+		}
+		snprintf(r->path, sizeof r->path, "%s/.manifest", dir);
+	}
+	work_start(&a->loop, run_read, done_read, r);
+}
+
+void serve_fetch(struct agent *a, struct bus_request *rq, const Cpa__Fetch *q)
+{
+	struct read *r = new_read(a, rq, q->job, q->what, q->number);
+	const Cpa__Generation *files;
+	const Cpa__Keyset *keys;
+	char dir[FS_PATH_MAX];
+	size_t file;
+	if (!r)
+		return;
+	r->chunk = true;
+	if (q->chunk.len != CHUNK_ID_BYTES) {
+		refuse_read(r, "that is no chunk");
+		return;
+	}
+	memcpy(r->id, q->chunk.data, CHUNK_ID_BYTES);
+	if (r->from_store) {
+		r->uid = q->uid;
+	} else if (!locate(a, q->job, q->what, q->number, &files, &keys, dir)) {
+		refuse_read(r, "not held here any more");
+		return;
+	} else {
+		Cpa__Generation g = CPA__GENERATION__INIT;
+		Cpa__File *values = keys ? keys->values : NULL;
+		g.files = &values;
+		g.n_files = values ? 1 : 0;
+		if (images_find(files ? files : &g, r->id, &file, &r->offset, &r->len) < 0) {
+			refuse_read(r, "that generation has no such chunk");
+			return;
+		}
+		snprintf(r->path, sizeof r->path, "%s/%s", dir, files ? files->files[file]->name : values->name);
+	}
+	work_start(&a->loop, run_read, done_read, r);
+}

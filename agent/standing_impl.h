@@ -1,0 +1,44 @@
+/* Shared by the three files of standing: standing.c (joining and the lease), standing_jobs.c (orders and what becomes of
+ * jobs), standing_tell.c (telling the registry until it has heard). */
+#ifndef CPA_AGENT_STANDING_IMPL_H
+#define CPA_AGENT_STANDING_IMPL_H
+
+#include "agent/call.h"
+#include "agent/core/node.h"
+#include "agent/jobs.h"
+#include "agent/standing.h"
+
+struct upward {
+	struct agent *agent;
+	struct node core;
+	struct node_actions acts;
+	uint8_t session[CORE_SESSION];
+	uv_timer_t timer, pulse;
+	uv_prepare_t poked;
+	bool performing;
+
+	int parent; /* whose join the next fields are about */
+	bool joined;
+	char parent_name[CORE_NAME], parent_url[CORE_URL];
+	char registry_name[CORE_NAME], registry_url[CORE_URL];
+	int64_t join_due;
+	bool joining;
+	unsigned join_failures;
+	char why[CORE_WHY]; /* why the registry was last not reached */
+};
+
+/* Let core have its tick, do what it says, and be called again when it wants. */
+void standing_go_on(struct upward *s);
+
+/* standing_jobs.c */
+void standing_perform_job(struct upward *s, const struct node_action *act);
+void standing_fence_jobs(struct upward *s, bool frozen);
+/* The list for a registration: owned, free with standing_claims_free(). */
+Cpa__Claim **standing_claims(struct upward *s, size_t *n);
+void standing_claims_free(Cpa__Claim **v, size_t n);
+
+/* standing_tell.c */
+void standing_tell_due(struct upward *s);
+void standing_tell_once(struct upward *s, const char *job, uint32_t incarnation, enum report what);
+
+#endif

@@ -1,0 +1,193 @@
+/* Owns what the registry decides about this node's jobs, and what the lease's end means for them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/job_start.h"
+#include "agent/ports/fence.h"
+#include "agent/standing_impl.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+void standing_job_here(struct agent *a, const char *uuid, uint32_t incarnation)
+{
+	if (a->standing)
+		node_job_here(&a->standing->core, uuid, incarnation);
+}
+
+void standing_job_gone(struct agent *a, const char *uuid)
+{
+	if (a->standing)
+		node_job_gone(&a->standing->core, uuid);
+}
+
+/* cpfence freezes and thaws the cgroup by the deadline; here the jobs' states follow. */
+void standing_fence_jobs(struct upward *s, bool frozen)
+{
+	size_t n = 0;
+	for (struct job *j = s->agent->jobs ? s->agent->jobs->first : NULL; j; j = j->next)
+		if (j->state == (frozen ? JOB_RUNNING : JOB_FROZEN) && !j->disowned)
+			n += job_move(j, frozen ? EV_FENCED : EV_THAWED, frozen ? "the node's lease ran out" : "the lease is back");
+	log_info(frozen ? "jobs_frozen" : "jobs_thawed", "count=%zu", n);
+}
+
+void standing_perform_job(struct upward *s, const struct node_action *act)
+{
+	struct job *j = jobs_find(s->agent, act->job);
+	if (!j)
+		return;
+	if (act->todo == NODE_KILL) {
+		job_disown(j, "another node has it");
+	} else if (job_ended(j->state)) {
+		j->tell_due = false; /* the registry knows how it ended */
+	}
+}
+
+/* ---- the list for a registration ---- */
+
+void standing_claims_free(Cpa__Claim **v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(v[i]); /* a block with its exit behind it; the rest is borrowed */
+	free(v);
+}
+
+Cpa__Claim **standing_claims(struct upward *s, size_t *n)
+{
+	struct jobs *jobs = s->agent->jobs;
+	*n = 0;
+	Cpa__Claim **v = calloc((jobs ? jobs->count : 0) + 1, sizeof(Cpa__Claim *));
+	for (struct job *j = jobs && v ? jobs->first : NULL; j; j = j->next) {
+		if (j->state == JOB_LOST || (job_ended(j->state) && !j->tell_due))
+			continue;
+		struct {
+			Cpa__Claim claim;
+			Cpa__Exit ended;
+		} *c = calloc(1, sizeof *c);
+		if (!c)
+			break;
+		cpa__claim__init(&c->claim);
+		cpa__exit__init(&c->ended);
+		c->ended.code = j->ending.code;
+		c->ended.signal = j->ending.signal;
+		c->claim.exit = &c->ended;
+		c->claim.spec = j->spec;
+		c->claim.incarnation = j->incarnation;
+		c->claim.state = (char *)(uintptr_t)job_state_name(j->state);
+		c->claim.by_keys = j->by_keys;
+		v[(*n)++] = &c->claim;
+	}
+	return v;
+}
+
+/* ---- orders ---- */
+
+static Cpa__Spec *copy_spec(const Cpa__Spec *spec)
+{
+	size_t n = cpa__spec__get_packed_size(spec);
+	uint8_t *buf = malloc(n ? n : 1);
+	Cpa__Spec *copy = NULL;
+	if (buf) {
+		cpa__spec__pack(spec, buf);
+		copy = cpa__spec__unpack(NULL, n, buf);
+	}
+	free(buf);
+	return copy;
+}
+
+/* The job's record, from its first time here or an earlier one, about to live again. */
+static struct job *record_for(struct upward *s, const Cpa__Start *order, struct err *e)
+{
+	struct job *j = jobs_find(s->agent, order->spec->job);
+	enum job_state state = order->anew ? JOB_STARTING : JOB_RESTORING;
+	if (!j) {
+		Cpa__Spec *spec = copy_spec(order->spec);
+		if (!spec)
+			err_set(e, ERR_FAILED, "out of memory");
+		return spec && jobs_add(s->agent, spec, order->incarnation, state, &j, e) == 0 ? j : NULL;
+	}
+	log_info("job_again", "job=%s name=%s was=%s incarnation=%u", j->id, j->spec->name, job_state_name(j->state),
+		 order->incarnation);
+	j->state = state;
+	j->incarnation = order->incarnation;
+	j->disowned = j->stopping = false;
+	j->restart_at = j->kill_at = 0;
+	j->supervise.count = 0;
+	job_touched(j);
+	return j;
+}
+
+static void take_order(struct upward *s, const Cpa__Start *order)
+{
+	struct err e = { 0 };
+	struct job *j = record_for(s, order, &e);
+	struct start_from *from = j ? start_from_order(j, order, &e) : NULL;
+	if (from) {
+		job_tell(j, REPORT_TAKEN);
+		job_start(j, from);
+		return;
+	}
+	log_error("order_not_taken", "job=%s why=\"%s\"", order->spec->job, e.text);
+	node_job_gone(&s->core, order->spec->job);
+	if (j) {
+		job_move(j, order->anew ? EV_LAUNCH_FAILED : EV_RESTORE_FAILED, e.text);
+		job_tell(j, REPORT_FAILED_HERE);
+	} else {
+		standing_tell_once(s, order->spec->job, order->incarnation, REPORT_FAILED_HERE);
+	}
+}
+
+/* The order was heard before: what became of it? */
+static void repeat_report(struct job *j)
+{
+	if (j->tell_due)
+		j->telling = false;
+	else if (j->busy)
+		job_tell(j, REPORT_TAKEN);
+	else if (job_live(j->state))
+		job_tell(j, REPORT_RUNNING);
+	else
+		job_tell(j, j->state == JOB_EXITED ? REPORT_EXITED : REPORT_FAILED);
+}
+
+void standing_start(struct agent *a, const Cpa__Start *order, Cpa__Answer *answer)
+{
+	struct upward *s = a->standing;
+	struct job *j;
+	if (!s || !a->jobs || !order->spec || order->session.len != sizeof s->session ||
+	    memcmp(order->session.data, s->session, sizeof s->session) != 0) {
+		answer->code = ERR_FAILED;
+		answer->text = "that order is for an earlier life of this agent";
+		return;
+	}
+	switch (node_start(&s->core, order->spec->job, order->incarnation, order->term, clock_boot_ns())) {
+	case START_TAKE:
+		take_order(s, order);
+		break;
+	case START_HAVE:
+		j = jobs_find(a, order->spec->job);
+		if (j && j->incarnation == order->incarnation)
+			repeat_report(j);
+		break;
+	case START_WAIT:
+		break;
+	case START_REFUSE:
+		standing_tell_once(s, order->spec->job, order->incarnation, REPORT_REFUSED);
+		break;
+	}
+}
+
+void standing_stop(struct agent *a, const Cpa__Stop *order, Cpa__Answer *answer)
+{
+	struct upward *s = a->standing;
+	uint32_t last = order->incarnation;
+	if (!s || !a->jobs) {
+		answer->code = ERR_FAILED;
+		answer->text = "this agent runs no jobs";
+		return;
+	}
+	struct job *j = jobs_find(a, order->job);
+	if (node_stop(&s->core, order->job, order->incarnation, &last) && j)
+		job_disown(j, "its registry wants it elsewhere");
+	else
+		standing_tell_once(s, order->job, last, REPORT_GONE);
+}

@@ -1,0 +1,40 @@
+/* What users may ask of an agent: a table of verbs. A verb about a job runs where the job is; anywhere else the request is
+ * passed on: to the registry, and from there to the job's node. */
+#ifndef CPA_AGENT_VERBS_H
+#define CPA_AGENT_VERBS_H
+
+#include "agent/jobs.h"
+#include "agent/request.h"
+
+/* Handlers answer now or later. With a job: it is here, and the caller may use it. */
+void verb_run(struct request *rq);
+void verb_ps(struct request *rq);
+void verb_status(struct request *rq);
+void verb_save(struct request *rq);
+void verb_signal(struct request *rq, struct job *j);
+void verb_stop(struct request *rq, struct job *j);
+void verb_checkpoint(struct request *rq, struct job *j);
+void verb_restore(struct request *rq, struct job *j);
+void verb_history(struct request *rq, struct job *j);
+void verb_keys(struct request *rq, struct job *j);
+void verb_get(struct request *rq, struct job *j);
+void verb_follow(struct request *rq, struct job *j); /* follow.c */
+void verb_wait(struct request *rq, struct job *j);
+
+/* Verbs about a job that no node has now (it ended and its node forgot it, or it waits for a node): answered by the
+ * registry, or refused. */
+void verb_elsewhere(struct request *rq, const struct reg_job *j);
+/* An order that the registry itself carries out. */
+void verb_registry_restore(struct request *rq, const struct reg_job *j);
+
+/* Pass the request on; its answer is passed back. what: for the error when that agent does not answer. */
+void verbs_forward(struct request *rq, const char *url, const char *what);
+/* Something else was to be tried first: do this when the forwarded request fails to reach anyone. */
+void verbs_forward_or(struct request *rq, const char *url, void (*otherwise)(struct request *));
+
+/* doc.c: documents as INTERFACE promises them. */
+json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, const char *state);
+json_t *doc_exit(const Cpa__Exit *x, const char *state);
+json_t *doc_time(int64_t real_ns); /* null for 0 */
+
+#endif
