@@ -207,8 +207,13 @@ void outbox_add(struct outbox *box, struct out *o);
 struct out *outbox_take(struct outbox *box, struct out **at); /* at: &box->first or some &o->next */
 void out_free(struct out *o);
 
-/* ---- bus_link.c: one */
-void bus_link_close(struct link *l); /* its socket; it opens again when there is something to send */
+/* ---- bus_sock.c: a link's socket */
+int bus_link_open(struct link *l);            /* if it is not open yet; -1: not now */
+void bus_link_close(struct link *l);          /* it opens again when there is something to send */
+int bus_link_writable(const struct link *l);  /* can one message be sent at this moment? */
+void bus_link_want(struct link *l, int want); /* call bus_link_flush() when one can */
+
+/* ---- bus_link.c: what is sent along one */
 void bus_link_drop(struct link *l, struct outbox *box, struct out **at); /* a message of one of its two */
 void bus_link_control(struct link *l, uint8_t kind, const char *to, const uint8_t *to_session, const void *head,
                       size_t head_len);
@@ -218,7 +223,7 @@ void bus_link_hello(struct link *l);
 void bus_link_flush(struct link *l);
 void bus_link_purge(struct link *l, int64_t now); /* forget what is no longer worth sending */
 
-/* ---- bus_links.c: all */
+/* ---- bus_links.c: all of them, and time */
 struct link *bus_link_get(struct bus *bus, const char *url); /* found or made; NULL: no URL, or too many */
 void bus_link_hold(struct link **place, struct link *l);     /* let *place point to l; either may be NULL */
 void bus_link_free_all(struct bus *bus);

@@ -1,124 +1,10 @@
-/* Owns the way out to one URL: its PUSH socket and what is sent through it, in which order. */
+/* Owns what is sent along a link: its two queues, which message is next, and the sealing. */
 #include <nanomsg/nn.h>
-#include <nanomsg/pipeline.h>
-#include <nanomsg/tcp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/ports/bus_impl.h"
-
-/* ---- the socket --------------------------------------------------------------------------------- */
-
-void bus_link_close(struct link *l)
-{
-	if (l->sock < 0)
-		return;
-	l->poll->data = l->bus;
-	/* first libuv, which still knows the descriptor, then nanomsg, which closes it */
-	uv_close((uv_handle_t *)l->poll, bus_handle_closed);
-	while (nn_close(l->sock) < 0 && nn_errno() == EINTR)
-		;
-	l->bus->n_sockets--;
-	l->sock = -1;
-	l->poll = NULL;
-	l->polling = 0;
-	l->connections = 0;
-}
-
-static void sock_options(int sock, const char *url)
-{
-	int one = 1, zero = 0, first_ms = 50, most_ms = 500;
-
-	nn_setsockopt(sock, NN_TCP, NN_TCP_NODELAY, &one, sizeof one);
-	nn_setsockopt(sock, NN_SOL_SOCKET, NN_RECONNECT_IVL, &first_ms, sizeof first_ms);
-	nn_setsockopt(sock, NN_SOL_SOCKET, NN_RECONNECT_IVL_MAX, &most_ms, sizeof most_ms);
-	if (strchr(url, '['))
-		nn_setsockopt(sock, NN_SOL_SOCKET, NN_IPV4ONLY, &zero, sizeof zero);
-}
-
-/* Sockets are few: the one unused for longest gives way, if nothing waits in it. */
-static int evict_one(struct bus *bus)
-{
-	struct link *oldest = NULL;
-
-	for (struct link *l = bus->links; l; l = l->next)
-		if (l->sock >= 0 && !l->data.first && !l->control.first &&
-		    (!oldest || l->used_at < oldest->used_at))
-			oldest = l;
-	if (oldest)
-		bus_link_close(oldest);
-	return oldest != NULL;
-}
-
-static int sock_open(struct link *l)
-{
-	int fd;
-	size_t size = sizeof fd;
-
-	if (l->sock >= 0)
-		return 0;
-	if (l->bus->n_sockets >= SOCKETS_MAX && !evict_one(l->bus))
-		return -1;
-	int sock = nn_socket(AF_SP, NN_PUSH);
-
-	if (sock < 0)
-		return -1;
-	sock_options(sock, l->url);
-	uv_poll_t *poll = malloc(sizeof *poll);
-
-	if (!poll || nn_connect(sock, l->url) < 0 ||
-	    nn_getsockopt(sock, NN_SOL_SOCKET, NN_SNDFD, &fd, &size) < 0 ||
-	    uv_poll_init(l->bus->loop, poll, fd) < 0) {
-		free(poll);
-		nn_close(sock);
-		return -1;
-	}
-	poll->data = l;
-	l->bus->handles++;
-	l->bus->n_sockets++;
-	l->sock = sock;
-	l->poll = poll;
-	l->opened_at = l->used_at = clock_boot_ns();
-	if (!l->mine[0])
-		bus_url_mine(l->bus, l->url, l->mine);
-	return 0;
-}
-
-static void on_writable(uv_poll_t *poll, int status, int events)
-{
-	struct link *l = poll->data;
-
-	(void)status;
-	(void)events;
-	bus_link_flush(l);
-}
-
-static void want_writable(struct link *l, int want)
-{
-	if (want == l->polling || l->sock < 0)
-		return;
-	if (want)
-		uv_poll_start(l->poll, UV_READABLE, on_writable); /* NN_SNDFD is readable when one can send */
-	else
-		uv_poll_stop(l->poll);
-	l->polling = want;
-}
-
-static int writable_now(const struct link *l)
-{
-	int fd;
-	size_t size = sizeof fd;
-	struct pollfd p = { .events = POLLIN };
-
-	if (nn_getsockopt(l->sock, NN_SOL_SOCKET, NN_SNDFD, &fd, &size) < 0)
-		return 0;
-	p.fd = fd;
-	return poll(&p, 1, 0) == 1;
-}
-
-/* ---- sending ------------------------------------------------------------------------------------ */
 
 /* Seal and send one. 0: gone, for good or ill; -1: not now. */
 static int send_one(struct link *l, const struct out *o)
@@ -209,14 +95,14 @@ void bus_link_flush(struct link *l)
 	if (l->data.first && !l->known && !l->asking)
 		bus_link_hello(l);
 	while ((box = next_box(l))) {
-		if (sock_open(l) < 0 || !writable_now(l) || send_one(l, box->first) < 0) {
-			want_writable(l, 1);
+		if (bus_link_open(l) < 0 || !bus_link_writable(l) || send_one(l, box->first) < 0) {
+			bus_link_want(l, 1);
 			bus_wake_timer(l->bus);
 			return;
 		}
 		bus_link_drop(l, box, &box->first);
 	}
-	want_writable(l, 0);
+	bus_link_want(l, 0);
 	bus_wake_timer(l->bus);
 }
 
