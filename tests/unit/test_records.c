@@ -77,6 +77,28 @@ static void facts_are_no_records(void)
 	records_close(r);
 }
 
+static void several_writes_are_one(void)
+{
+	const struct records_change good[] = { { "a", "1", 1, 0 }, { "b", NULL, 0, 0 }, { "epoch", "8", 1, 1 } };
+	const struct records_change bad[] = { { "a", "2", 1, 0 }, { "", "x", 1, 0 } };
+	struct err e = { 0 };
+	char *data;
+	size_t len;
+
+	scratch_path(dir);
+	struct records *r = reopen(NULL);
+	CU_ASSERT_EQUAL(records_put(r, "b", "2", 1, &e), 0);
+	CU_ASSERT_EQUAL(records_write(r, good, 3, &e), 0);
+	CU_ASSERT_EQUAL(records_write(r, bad, 2, &e), ERR_USAGE);
+	CU_ASSERT_EQUAL(records_write(r, NULL, 0, &e), 0);
+	r = reopen(r);
+	CU_ASSERT_STRING_EQUAL(all(r), "a=1 ");
+	CU_ASSERT_EQUAL_FATAL(records_get_fact(r, "epoch", &data, &len, &e), 0);
+	CU_ASSERT_STRING_EQUAL(data, "8");
+	free(data);
+	records_close(r);
+}
+
 static void the_map_grows_with_what_is_put(void)
 {
 	struct err e = { 0 };
@@ -180,7 +202,7 @@ static int count_one(void *ctx, const char *uuid, const void *data, size_t len)
 
 static int fill(const char *tmp)
 {
-	static char value[16384];
+	static char value[16384], big[1 << 20];
 	struct err e = { 0 };
 	struct records *r;
 	char name[16];
@@ -196,6 +218,10 @@ static int fill(const char *tmp)
 	}
 	if (n < 10 || n == 1000 || !strstr(e.text, "disk is full"))
 		return 2;
+	/* of several writes that do not fit together, the first is not there either */
+	struct records_change two[] = { { "000000", "new", 3, 0 }, { "big", big, sizeof big, 0 } };
+	if (records_write(r, two, 2, &e) == 0)
+		return 5;
 	/* the old records stand, and so does the database, also for the next agent */
 	records_close(r);
 	if (records_open(dir, &r, &e) < 0)
@@ -215,6 +241,7 @@ static void a_full_disk_is_a_sentence_and_the_old_records_stand(void)
 static const struct test tests[] = {
 	{ "records are put, replaced, deleted and found again", records_are_put_replaced_deleted_and_found_again },
 	{ "facts are no records", facts_are_no_records },
+	{ "several writes are one", several_writes_are_one },
 	{ "the map grows with what is put", the_map_grows_with_what_is_put },
 	{ "a second agent on the same database is refused", a_second_agent_on_the_same_database_is_refused },
 	{ "what is no database is refused with a sentence", what_is_no_database_is_refused_with_a_sentence },
