@@ -9,7 +9,7 @@ struct node_job {
 	uint32_t given; /* as a registry ordered it; later ones were started here by ourselves */
 	uint32_t seen;  /* the highest incarnation here, or the highest that may not start here any more */
 	bool live;      /* a copy may be left */
-	bool taken;     /* seen was taken, not refused or stopped */
+	bool taken;     /* the order for given was taken, and not stopped since */
 	bool known;     /* seen means something */
 };
 

@@ -30,10 +30,13 @@ static void bury(struct node_job *j, uint32_t incarnation)
 void node_job_here(struct node *n, const char *uuid, uint32_t incarnation)
 {
 	struct node_job *j = entry(n, uuid);
-	if (!j->live)
+	if (!j->live) {
 		j->given = 0;
-	j->live = j->taken = j->known = true;
-	j->seen = incarnation;
+		j->taken = false;
+	}
+	j->live = j->known = true;
+	if (incarnation > j->seen)
+		j->seen = incarnation;
 }
 
 uint32_t node_job_given(const struct node *n, const char *uuid)
@@ -52,7 +55,7 @@ void node_job_gone(struct node *n, const char *uuid)
 enum start_answer node_start(struct node *n, const char *uuid, uint32_t incarnation, uint64_t term, int64_t now)
 {
 	struct node_job *j = entry(n, uuid);
-	if (j->known && incarnation == j->seen && j->taken)
+	if (j->taken && incarnation == j->given)
 		return START_HAVE;
 	/* refusing says that no copy is left here, so not while one is still dying */
 	if (j->live)
@@ -93,7 +96,9 @@ void node_jobs_sweep(struct node *n)
 	struct table left = {0};
 	size_t at = 0;
 	for (struct node_job *j; (j = table_each(&n->jobs, &at));) {
-		if (j->live)
+		/* Except incarnations that we started ourselves: the registry may not have heard of them and give the
+		 * number again, while what we reported of ours is still on its way. */
+		if (j->live || j->seen > j->given)
 			table_put(&left, j->uuid, j);
 		else
 			free(j);

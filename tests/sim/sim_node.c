@@ -35,6 +35,10 @@ void node_run_ticks(struct sim *s, struct sim_node *n)
 		node_tick(&n->core, node_clock(s, n), &acts);
 		node_perform(s, n, &acts);
 		node_actions_free(&acts);
+		/* deaths while the agent stood still or might not decide */
+		for (size_t i = n->copy_count; i-- > 0;)
+			if (n->copies[i].unseen)
+				copy_noticed_dead(s, n, &n->copies[i]);
 	}
 	schedule(s, n);
 }
@@ -91,9 +95,6 @@ static void thaw(struct sim *s, struct sim_node *n)
 						 .job = n->copies[i].job,
 						 .incarnation = n->copies[i].snap_incarnation,
 						 .generation = n->copies[i].snap_generation});
-	for (size_t i = n->copy_count; i-- > 0;)
-		if (n->copies[i].unseen)
-			copy_noticed_dead(s, n, &n->copies[i]);
 }
 
 static void perform(struct sim *s, struct sim_node *n, const struct node_action *a)
@@ -288,9 +289,6 @@ void node_boot(struct sim *s, struct sim_node *n)
 		else if (job_live(c->state))
 			node_job_here(&n->core, s->jobs[c->job].uuid, c->incarnation);
 	}
-	for (size_t i = n->copy_count; i-- > 0;)
-		if (n->copies[i].unseen)
-			copy_noticed_dead(s, n, &n->copies[i]);
 	sim_push(s, (struct event){.at = s->now, .kind = EV_REPORTS, .who = n->id, .token = n->life});
 	sim_trace(s, "%s: agent starts, %zu copies, deadline in %.3f s", n->name, n->copy_count,
 		  n->deadline ? (double)(n->deadline - node_clock(s, n)) / 1e9 : 0.0);
