@@ -1,8 +1,8 @@
 /* cpfence FENCE CGROUP: freezes all of a node's jobs when the node's lease has run out, and ends dumps that keep a
- * job frozen for too long, whatever its agent does. Started by agent/ports/fence.c, told by RUN/fence alone, outlives
- * its agent. It allocates nothing and opens what it can beforehand, so that it acts on a machine that is out of
- * memory. It is the only one to freeze or thaw the node's cgroup: a thaw by an agent that was stopped between its
- * decision and the act could come after the lease's end. */
+ * job frozen for too long, whatever its agent does. Started by agent/ports/fence.c, told by RUN/fence alone,
+ * outlives its agent. It allocates nothing and opens what it can beforehand, so that it acts on a machine that is
+ * out of memory. It is the only one to freeze or thaw the node's cgroup: a thaw by an agent that was stopped
+ * between its decision and the act could come after the lease's end. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,8 +23,8 @@
 #include "agent/init/fence_shared.h"
 
 #define NS_PER_S INT64_C(1000000000)
-#define LOOK_AGAIN NS_PER_S	   /* at the latest: is the file still there, is the cgroup still frozen */
-#define TRY_AGAIN (NS_PER_S / 20)  /* after a failure to freeze */
+#define LOOK_AGAIN NS_PER_S       /* at the latest: is the file still there, is the cgroup still frozen */
+#define TRY_AGAIN (NS_PER_S / 20) /* after a failure to freeze */
 #define LOCK_TRIES 100
 
 static struct fence_shared *shared;

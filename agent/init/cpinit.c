@@ -1,6 +1,6 @@
 /* cpinit: pid 1 of a job. Static, tiny and part of every image: it reaps, passes signals on, and leaves the
- * job's exit status where its agent finds it. It runs twice: `cpinit setup UUID` from the agent's installation makes the
- * namespace, then `cpinit job UUID` runs from inside it, so that an image finds it on every node. */
+ * job's exit status where its agent finds it. It runs twice: `cpinit setup UUID` from the agent's installation
+ * makes the namespace, then `cpinit job UUID` runs from inside it, so that an image finds it on every node. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -141,8 +141,8 @@ static int supervise(pid_t child, const sigset_t *all)
 static void leave_status(const char *dir, int status)
 {
 	char path[4200], aside[4200], line[32];
-	int n = WIFSIGNALED(status) ? snprintf(line, sizeof line, "signal %d\n", WTERMSIG(status)) :
-				      snprintf(line, sizeof line, "code %d\n", WEXITSTATUS(status));
+	int n = WIFSIGNALED(status) ? snprintf(line, sizeof line, "signal %d\n", WTERMSIG(status))
+	                            : snprintf(line, sizeof line, "code %d\n", WEXITSTATUS(status));
 	snprintf(path, sizeof path, "%s/" SPEC_EXIT, dir);
 	snprintf(aside, sizeof aside, "%s/" SPEC_EXIT ".aside", dir);
 	int fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);

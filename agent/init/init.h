@@ -14,7 +14,7 @@ struct job {
 	const uint32_t *groups;
 	const char *job_dir, *log_dir, *cwd, *stdin_path;
 	char **argv, **envp; /* NULL-terminated, pointing into the spec */
-	void *map;	     /* all of the above; given back by spec_drop() once the command runs */
+	void *map;           /* all of the above; given back by spec_drop() once the command runs */
 	size_t map_len;
 };
 

@@ -40,7 +40,7 @@ struct table {
 /* Mounts that belong to a login session or to other containers: a job does not need them, another node does not
  * have them, and a private copy of them would keep them from going away. */
 static const char *const not_the_jobs[] = {
-	"/run/user/",	      "/run/credentials/", "/run/netns",	   "/run/docker/",
+	"/run/user/",       "/run/credentials/",    "/run/netns",        "/run/docker/",
 	"/var/lib/docker/", "/var/lib/containers/", "/var/lib/kubelet/", "/snap/",
 };
 
@@ -99,7 +99,8 @@ static int read_table(struct table *t)
 	if (read_text(t->text, TABLE_MAX) < 0)
 		return -1;
 	char *save = NULL;
-	for (char *line = strtok_r(t->text, "\n", &save); line && t->n < MOUNTS_MAX; line = strtok_r(NULL, "\n", &save))
+	for (char *line = strtok_r(t->text, "\n", &save); line && t->n < MOUNTS_MAX;
+	     line = strtok_r(NULL, "\n", &save))
 		if (parse_line(line, &t->mounts[t->n]) == 0)
 			t->n++;
 	return 0;

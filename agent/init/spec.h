@@ -20,7 +20,7 @@
 #define SPEC_FIXED_STRINGS 4
 
 enum spec_flags {
-	SPEC_PLAIN = 1,	   /* no namespaces, no change of user: the agent is not root */
+	SPEC_PLAIN = 1,    /* no namespaces, no change of user: the agent is not root */
 	SPEC_AFFINITY = 2, /* cpus holds the CPUs that the job may use */
 };
 

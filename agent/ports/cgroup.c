@@ -17,15 +17,15 @@
 /* What went wrong, as a code: a cgroup that has vanished says ENOENT before it is opened and ENODEV after. */
 static int code_of(int error)
 {
-	return error == ENOENT || error == ENODEV ? ERR_NOT_FOUND :
-	       error == EACCES || error == EPERM || error == EROFS ? ERR_DENIED :
-								    ERR_FAILED;
+	return error == ENOENT || error == ENODEV                    ? ERR_NOT_FOUND
+	       : error == EACCES || error == EPERM || error == EROFS ? ERR_DENIED
+	                                                             : ERR_FAILED;
 }
 
 const char *cgroup_path(char *buf, const struct cgroups *cg, const char *job, const char *file)
 {
-	return job ? fs_path(buf, "%s/%s%s%s", cg->node, job, file ? "/" : "", file ? file : "") :
-		     fs_path(buf, "%s%s%s", cg->node, file ? "/" : "", file ? file : "");
+	return job ? fs_path(buf, "%s/%s%s%s", cg->node, job, file ? "/" : "", file ? file : "")
+	           : fs_path(buf, "%s%s%s", cg->node, file ? "/" : "", file ? file : "");
 }
 
 /* ---- finding and making ------------------------------------------------------------------------ */
@@ -79,7 +79,8 @@ int cgroups_open_at(struct cgroups *cg, const char *mount, const char *node, str
 	char path[FS_PATH_MAX];
 	rc = make_dir(fs_path(path, "%s/cpagent/%s", mount, node), e);
 	if (rc == 0 && access(fs_path(parent, "%s/cpagent/%s/cgroup.freeze", mount, node), W_OK) < 0)
-		rc = err_sys(e, code_of(errno), "cannot freeze jobs with %s; cgroup2 of Linux 5.2 or later is needed", path);
+		rc = err_sys(e, code_of(errno),
+		             "cannot freeze jobs with %s; cgroup2 of Linux 5.2 or later is needed", path);
 	if (rc == 0)
 		fs_path(cg->node, "%s", path);
 	return rc;
@@ -173,7 +174,7 @@ static int left_ms(int64_t deadline)
 }
 
 static int wait_event(const struct cgroups *cg, const char *job, const char *field, int want, int timeout_ms,
-		      struct err *e)
+                      struct err *e)
 {
 	char path[FS_PATH_MAX];
 	int64_t deadline = clock_boot_ns() + timeout_ms * NS_PER_MS;
@@ -189,7 +190,7 @@ static int wait_event(const struct cgroups *cg, const char *job, const char *fie
 			return err_sys(e, code_of(errno), "cannot read %s", path);
 		if (left == 0)
 			return err_set(e, ERR_TIMEOUT, "%s did not say \"%s%d\" within %d ms", path, field, want,
-				       timeout_ms);
+			               timeout_ms);
 		struct pollfd p = { .fd = fd, .events = POLLPRI };
 		poll(&p, 1, left);
 	}

@@ -77,7 +77,8 @@ int cgroup_pids(const struct cgroups *cg, const char *job, pid_t **pids, size_t 
 	cgroup_path(path, cg, job, NULL);
 	if (access(path, F_OK) < 0 || each_below(path, 0, collect, &list) < 0) {
 		free(list.pids);
-		return err_sys(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "cannot list the processes of %s", path);
+		return err_sys(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED, "cannot list the processes of %s",
+		               path);
 	}
 	*pids = list.pids;
 	*n = list.n;
@@ -106,7 +107,8 @@ int cgroup_kill(const struct cgroups *cg, const char *job, struct err *e)
 		return 0;
 	if (errno == ENOENT && access(cgroup_path(dir, cg, job, NULL), F_OK) == 0)
 		return kill_each(cg, job, e);
-	return err_sys(e, errno == ENOENT || errno == ENODEV ? ERR_NOT_FOUND : ERR_FAILED, "cannot write 1 to %s", path);
+	return err_sys(e, errno == ENOENT || errno == ENODEV ? ERR_NOT_FOUND : ERR_FAILED, "cannot write 1 to %s",
+	               path);
 }
 
 /* ---- removing ---------------------------------------------------------------------------------- */

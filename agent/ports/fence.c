@@ -1,4 +1,5 @@
-/* Owns RUN/fence and the life of cpfence, as the agent sees them. What cpfence does stands in agent/init/cpfence.c. */
+/* Owns RUN/fence and the life of cpfence, as the agent sees them. What cpfence does stands in
+ * agent/init/cpfence.c. */
 #include "agent/ports/fence.h"
 
 #include <errno.h>
@@ -127,8 +128,10 @@ static int start(struct fence *f, struct err *e)
 	while (!atomic_load(&f->shared->ready)) {
 		struct timespec slice = { .tv_nsec = 100 * NS_PER_MS };
 		if (clock_boot_ns() > end)
-			return err_set(e, ERR_TIMEOUT, "%s does not guard %s; the node's jobs would not be frozen at "
-						       "their lease's end", f->cpfence, f->path);
+			return err_set(e, ERR_TIMEOUT,
+			               "%s does not guard %s; the node's jobs would not be frozen at "
+			               "their lease's end",
+			               f->cpfence, f->path);
 		syscall(SYS_futex, &f->shared->ready, FUTEX_WAIT, 0, &slice, NULL, 0);
 	}
 	return 0;
@@ -143,7 +146,8 @@ int fence_check(struct fence *f, struct err *e)
 	return errno ? err_sys(e, ERR_FAILED, "cpfence cannot freeze %s", f->cgroup) : 0;
 }
 
-int fence_open(struct fence **out, const char *run_dir, const char *cgroup_node, const char *cpfence, struct err *e)
+int fence_open(struct fence **out, const char *run_dir, const char *cgroup_node, const char *cpfence,
+               struct err *e)
 {
 	struct fence *f = calloc(1, sizeof *f);
 	*out = f;
@@ -218,8 +222,9 @@ bool fence_fenced(const struct fence *f)
 static bool claim(struct fence_watch *w)
 {
 	uint32_t self = (uint32_t)getpid(), owner = atomic_load(&w->owner);
-	return owner != self && (owner == 0 || atomic_load(&w->deadline) == WATCH_OFF ||
-				 atomic_load(&w->deadline) == WATCH_ACTED) &&
+	return owner != self &&
+	       (owner == 0 || atomic_load(&w->deadline) == WATCH_OFF ||
+	        atomic_load(&w->deadline) == WATCH_ACTED) &&
 	       atomic_compare_exchange_strong(&w->owner, &owner, self);
 }
 

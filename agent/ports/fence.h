@@ -1,6 +1,6 @@
 /* The agent's side of cpfence: the process that freezes the node's jobs when their lease has run out, and ends
- * dumps that keep a job frozen for too long, whether the agent is alive, hung or dead. One file, RUN/fence, mapped by
- * both, is all that they share.
+ * dumps that keep a job frozen for too long, whether the agent is alive, hung or dead. One file, RUN/fence, mapped
+ * by both, is all that they share.
  *
  * cpfence alone freezes and thaws the node's cgroup: it freezes when the deadline has passed and thaws when it has
  * been moved to the future again (or to 0), so a hung agent that wakes up late cannot thaw anything by mistake.

@@ -37,15 +37,15 @@ static uint32_t count(char *const *list)
 static void fill_head(struct spec *s, const struct launch *l)
 {
 	*s = (struct spec){ .magic = SPEC_MAGIC,
-			    .flags = (l->plain ? SPEC_PLAIN : 0u) | (l->affinity ? SPEC_AFFINITY : 0u),
-			    .uid = l->uid,
-			    .gid = l->gid,
-			    .umask = l->umask,
-			    .nice = l->nice,
-			    .limits_set = l->limits_set,
-			    .ngroups = (uint32_t)l->ngroups,
-			    .argc = count(l->argv),
-			    .envc = count(l->envp) };
+		            .flags = (l->plain ? SPEC_PLAIN : 0u) | (l->affinity ? SPEC_AFFINITY : 0u),
+		            .uid = l->uid,
+		            .gid = l->gid,
+		            .umask = l->umask,
+		            .nice = l->nice,
+		            .limits_set = l->limits_set,
+		            .ngroups = (uint32_t)l->ngroups,
+		            .argc = count(l->argv),
+		            .envc = count(l->envp) };
 	if (l->affinity)
 		memcpy(s->cpus, l->affinity, sizeof s->cpus);
 	for (int r = 0; r < RLIM_NLIMITS; r++)
@@ -62,7 +62,7 @@ static int build_spec(const struct launch *l, char **data, size_t *len)
 {
 	struct spec head;
 	const char *fixed[SPEC_FIXED_STRINGS] = { l->job_dir, l->log_dir, l->cwd ? l->cwd : "/",
-						  l->stdin_path ? l->stdin_path : "" };
+		                                  l->stdin_path ? l->stdin_path : "" };
 	FILE *f = open_memstream(data, len);
 	if (!f)
 		return -1;
@@ -91,7 +91,8 @@ static int spec_fd(const struct launch *l, int *out, struct err *e)
 	if (build_spec(l, &data, &len) < 0)
 		return err_sys(e, ERR_FAILED, "cannot write down the job for cpinit");
 	if (len > SPEC_MAX)
-		return err_set(e, ERR_USAGE, "command line and environment take %zu bytes, more than %u", len, SPEC_MAX);
+		return err_set(e, ERR_USAGE, "command line and environment take %zu bytes, more than %u", len,
+		               SPEC_MAX);
 	scoped_fd int fd = memfd_create("cpagent-spec", MFD_CLOEXEC);
 	if (fd < 0 || fs_write_full(fd, data, len) < 0)
 		return err_sys(e, ERR_FAILED, "cannot write down the job for cpinit");
@@ -164,12 +165,14 @@ static int start_child(const struct launch *l, int spec, int report, struct laun
 	scoped_fd int high_binary = lift(binary), high_spec = lift(spec), high_report = lift(report);
 	if (high_binary < 0 || high_spec < 0 || high_report < 0)
 		return err_sys(e, ERR_FAILED, "cannot open %s", path);
-	struct start s = { high_binary, high_spec, high_report,
-			   { (char *)"cpinit", (char *)"setup", (char *)l->uuid, NULL } };
+	struct start s = {
+		high_binary, high_spec, high_report, { (char *)"cpinit", (char *)"setup", (char *)l->uuid, NULL }
+	};
 	out->pid = clone_child(l, &s, &out->pidfd);
 	if (out->pid >= 0)
 		return 0;
-	return err_sys(e, errno == EPERM ? ERR_DENIED : ERR_FAILED, "cannot make the namespaces of job %s", l->uuid);
+	return err_sys(e, errno == EPERM ? ERR_DENIED : ERR_FAILED, "cannot make the namespaces of job %s",
+	               l->uuid);
 }
 
 /* ---- the answer -------------------------------------------------------------------------------- */
@@ -192,7 +195,10 @@ static const char *const step_text[] = {
 
 static const char *step_object(const struct launch *l, int step)
 {
-	return step == STEP_CWD ? l->cwd : step == STEP_STDIN ? l->stdin_path : step == STEP_EXEC ? l->argv[0] : NULL;
+	return step == STEP_CWD     ? l->cwd
+	       : step == STEP_STDIN ? l->stdin_path
+	       : step == STEP_EXEC  ? l->argv[0]
+	                            : NULL;
 }
 
 static int say_failure(const struct launch *l, const struct spec_report *r, struct launched *out, struct err *e)
@@ -203,10 +209,11 @@ static int say_failure(const struct launch *l, const struct spec_report *r, stru
 		out->status = r->error == ENOENT ? 127 : 126;
 	errno = r->error;
 	return err_sys(e,
-		       r->error == ENOENT			  ? ERR_NOT_FOUND :
-		       r->error == EACCES || r->error == EPERM ? ERR_DENIED :
-								  ERR_FAILED,
-		       "%s%s%s", known ? step_text[r->step] : "cpinit failed", object ? " " : "", object ? object : "");
+	               r->error == ENOENT                        ? ERR_NOT_FOUND
+	               : r->error == EACCES || r->error == EPERM ? ERR_DENIED
+	                                                         : ERR_FAILED,
+	               "%s%s%s", known ? step_text[r->step] : "cpinit failed", object ? " " : "",
+	               object ? object : "");
 }
 
 /* The pipe's end without a word is the command's exec. */
@@ -218,8 +225,9 @@ static int await_report(const struct launch *l, int report, int timeout_ms, stru
 	while ((n = poll(&p, 1, timeout_ms)) < 0 && errno == EINTR)
 		;
 	if (n == 0)
-		return err_set(e, ERR_TIMEOUT, "the command %s was not executed within %d ms; is its file system slow?",
-			       l->argv[0], timeout_ms);
+		return err_set(e, ERR_TIMEOUT,
+		               "the command %s was not executed within %d ms; is its file system slow?",
+		               l->argv[0], timeout_ms);
 	ssize_t got = read(report, &r, sizeof r);
 	if (got == 0)
 		return 0;

@@ -6,8 +6,8 @@
  *
  * How a job ended stands in JOB_DIR/exit (see launch_read_exit()), whole or absent; job_dir is the agent's and
  * not writable for the job. cpinit also ends with the job's status (128 + signal when it was killed). Signals
- * TERM INT HUP QUIT CONT sent to cpinit go to the job's main process and its group, USR1 USR2 to it alone. When the
- * main process ends, all that is left of the job is killed. */
+ * TERM INT HUP QUIT CONT sent to cpinit go to the job's main process and its group, USR1 USR2 to it alone. When
+ * the main process ends, all that is left of the job is killed. */
 #ifndef CPA_AGENT_LAUNCH_H
 #define CPA_AGENT_LAUNCH_H
 
@@ -30,17 +30,17 @@ struct launch {
 	size_t ngroups;
 	char *const *argv; /* argv[0] is looked up in PATH of envp */
 	char *const *envp;
-	const char *cwd;	/* NULL: / */
+	const char *cwd;        /* NULL: / */
 	const char *stdin_path; /* opened with the job's rights, from cwd; NULL: /dev/null */
 	mode_t umask;
 	int nice;
 	struct rlimit limits[RLIM_NLIMITS]; /* by resource, those in limits_set only; one above what this agent */
-	uint32_t limits_set;		    /* may grant is cut to that */
-	const cpu_set_t *affinity;	    /* NULL: as the agent */
-	const char *job_dir, *log_dir;	    /* absolute, existing, owned by the agent, 0755 */
-	const char *cpinit;		    /* the installed binary */
-	int cgroup_fd;			    /* from cgroup_fd(); -1: none */
-	bool plain;			    /* no namespaces, uid, groups or cgroup: an agent without root */
+	uint32_t limits_set;                /* may grant is cut to that */
+	const cpu_set_t *affinity;          /* NULL: as the agent */
+	const char *job_dir, *log_dir;      /* absolute, existing, owned by the agent, 0755 */
+	const char *cpinit;                 /* the installed binary */
+	int cgroup_fd;                      /* from cgroup_fd(); -1: none */
+	bool plain;                         /* no namespaces, uid, groups or cgroup: an agent without root */
 };
 
 struct launched {

@@ -50,7 +50,7 @@ int launch_put_cpinit(const char *cpinit, const char *job_dir, struct err *e)
 	scoped_fd int from = open(cpinit, O_RDONLY | O_CLOEXEC);
 	if (from < 0)
 		return err_sys(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_FAILED,
-			       "cannot open cpinit, which every job needs, at %s", cpinit);
+		               "cannot open cpinit, which every job needs, at %s", cpinit);
 	if (copy(from, aside) == 0 && rename(aside, path) == 0)
 		return 0;
 	err_sys(e, ERR_FAILED, "cannot copy %s to %s", cpinit, path);

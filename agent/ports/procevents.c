@@ -26,10 +26,10 @@
 #include "lib/base/fs.h"
 #include "lib/base/scoped.h"
 
-#define ANSWER_MS 500	 /* the kernel answers a subscription at once, or never */
+#define ANSWER_MS 500    /* the kernel answers a subscription at once, or never */
 #define BUFFER (1 << 20) /* thousands of events while the loop is busy */
 #define ANCESTORS_MAX 16
-#define BATCH 256	 /* events read in one go, so that a storm cannot hold the loop */
+#define BATCH 256 /* events read in one go, so that a storm cannot hold the loop */
 
 struct procevents {
 	struct nl_sock *sk;
@@ -161,7 +161,7 @@ static int subscribe(struct procevents *p, unsigned mask, struct err *e)
 		rc = 0;
 	if (rc < 0)
 		return err_set(e, ERR_DENIED, "the kernel gives no process events to this process: %s",
-			       nl_geterror(rc));
+		               nl_geterror(rc));
 	return await_answer(p, e);
 }
 

@@ -1,6 +1,6 @@
-/* Owns the socket filter of the process events: a machine that compiles forks thousands of times a second, and what
- * was not asked for must not wake the agent. (The connector's own filter, of Linux 6.6, cannot tell processes from
- * threads.) */
+/* Owns the socket filter of the process events: a machine that compiles forks thousands of times a second, and
+ * what was not asked for must not wake the agent. (The connector's own filter, of Linux 6.6, cannot tell processes
+ * from threads.) */
 #include "agent/ports/procevents_filter.h"
 
 #include <arpa/inet.h>
@@ -73,7 +73,7 @@ static void build(struct program *p, unsigned mask)
 	require(p, PROC_EVENT_NONE, 1); /* the answer to our subscription */
 	pass(p);
 	require(p, PROC_EVENT_EXEC, 1);
-	mask & PROCEVENT_EXEC ? pass(p) : drop(p);
+	mask &PROCEVENT_EXEC ? pass(p) : drop(p);
 	if (mask & PROCEVENT_FORK) {
 		require(p, PROC_EVENT_FORK, PROCESS_ONLY);
 		process_only(p, AT(event_data.fork.child_pid), AT(event_data.fork.child_tgid));

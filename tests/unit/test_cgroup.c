@@ -48,8 +48,8 @@ static void set_up(struct world *w)
 static void tear_down(struct world *w)
 {
 	cgroup_kill(&w->cg, JOB, NULL);
+	CU_ASSERT_EQUAL(cgroup_remove(&w->cg, JOB, WAIT_MS, &w->e), 0); /* while it dies */
 	waitpid(w->pid, NULL, 0);
-	CU_ASSERT_EQUAL(cgroup_remove(&w->cg, JOB, WAIT_MS, &w->e), 0);
 	cgroups_close(&w->cg);
 }
 
@@ -235,9 +235,12 @@ static const struct test tests[] = {
 	{ "freezing waits until all stand still, and thawing ends it",
 	  freezing_waits_until_all_stand_still_and_thawing_ends_it },
 	{ "freezing the node freezes its jobs", freezing_the_node_freezes_its_jobs },
-	{ "killing reaches frozen processes and their children", killing_reaches_frozen_processes_and_their_children },
-	{ "removing one that still runs times out and says so", removing_one_that_still_runs_times_out_and_says_so },
-	{ "cgroups that the job made are listed and removed too", cgroups_that_the_job_made_are_listed_and_removed_too },
+	{ "killing reaches frozen processes and their children",
+	  killing_reaches_frozen_processes_and_their_children },
+	{ "removing one that still runs times out and says so",
+	  removing_one_that_still_runs_times_out_and_says_so },
+	{ "cgroups that the job made are listed and removed too",
+	  cgroups_that_the_job_made_are_listed_and_removed_too },
 	{ "cpu time is counted", cpu_time_is_counted },
 	{ "an unknown job is not found", an_unknown_job_is_not_found },
 };

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,13 +47,13 @@ static void prepare(struct run *r, char *const *argv)
 	mkdir(r->job, 0755);
 	mkdir(r->log, 0755);
 	r->l = (struct launch){ .uuid = "11111111-2222-3333-4444-555555555555",
-				.argv = argv,
-				.envp = plain_env,
-				.job_dir = r->job,
-				.log_dir = r->log,
-				.umask = 022,
-				.cgroup_fd = -1,
-				.cpinit = cpinit };
+		                .argv = argv,
+		                .envp = plain_env,
+		                .job_dir = r->job,
+		                .log_dir = r->log,
+		                .umask = 022,
+		                .cgroup_fd = -1,
+		                .cpinit = cpinit };
 }
 
 static void start(struct run *r)
@@ -201,9 +202,9 @@ static void it_runs_with_the_users_credentials_limits_and_directory(void)
 {
 	struct run r;
 	char *argv[] = { (char *)"sh", (char *)"-c",
-			 (char *)"id -u; id -g; id -G; umask; pwd; ulimit -n; nice; grep Cpus_allowed_list "
-				 "/proc/self/status; echo $SHOWN; cat",
-			 NULL };
+		         (char *)"id -u; id -g; id -G; umask; pwd; ulimit -n; nice; grep Cpus_allowed_list "
+		                 "/proc/self/status; echo $SHOWN; cat",
+		         NULL };
 	gid_t groups[] = { 4321, 7777 };
 	cpu_set_t cpus;
 	char input[128];
@@ -253,7 +254,8 @@ static void input_is_opened_with_the_users_rights(void)
 static void output_lands_in_the_log_directory_and_can_be_opened_again(void)
 {
 	struct run r;
-	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"echo one; echo two > /dev/stderr; echo three >&2", NULL };
+	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"echo one; echo two > /dev/stderr; echo three >&2",
+		         NULL };
 	char path[128];
 	struct stat st;
 	scoped_free char *err = NULL;
@@ -274,9 +276,9 @@ static void a_job_cannot_write_its_own_exit_status(void)
 {
 	struct run r;
 	char *argv[] = { (char *)"sh", (char *)"-c",
-			 (char *)"cd /run/cpagent/job && (echo code 0 > exit; echo x > exit.aside; mv cpinit c;"
-				 "rm -f cpinit; echo tried); exit 9",
-			 NULL };
+		         (char *)"cd /run/cpagent/job && (echo code 0 > exit; echo x > exit.aside; mv cpinit c;"
+		                 "rm -f cpinit; echo tried); exit 9",
+		         NULL };
 	prepare(&r, argv);
 	r.l.uid = r.l.gid = 12345;
 	start(&r);
@@ -290,7 +292,9 @@ static void no_descriptor_of_the_agent_reaches_the_job_or_stays_with_pid_1(void)
 {
 	struct run r;
 	int leak = fcntl(0, F_DUPFD, 50); /* without O_CLOEXEC, as a library might */
-	run_shell(&r, "ls /proc/self/fd | wc -l; echo $(ls /proc/1/fd); readlink /proc/1/fd/0 /proc/1/fd/1 /proc/1/exe");
+	run_shell(
+	        &r,
+	        "ls /proc/self/fd | wc -l; echo $(ls /proc/1/fd); readlink /proc/1/fd/0 /proc/1/fd/1 /proc/1/exe");
 	close(leak);
 	/* ls itself opens the directory: 0 1 2 and that one */
 	CU_ASSERT(said(&r, "4\n0 1 2\n/dev/null\n/run/cpagent/log/stdout\n/run/cpagent/job/cpinit\n"));
@@ -302,7 +306,7 @@ static void it_has_namespaces_of_its_own_and_a_proc_of_its_own(void)
 	struct run r;
 	static const char *const own[] = { "pid", "mnt", "ipc", "uts" };
 	run_shell(&r, "for n in pid mnt ipc uts net; do readlink /proc/self/ns/$n; done; readlink /proc/self; "
-		      "grep -c ' /proc ' /proc/mounts; cut -d' ' -f6 /proc/self/stat");
+	              "grep -c ' /proc ' /proc/mounts; cut -d' ' -f6 /proc/self/stat");
 	for (size_t i = 0; i < 4; i++) {
 		char path[64], mine[64] = "";
 		snprintf(path, sizeof path, "/proc/self/ns/%s", own[i]);
@@ -317,7 +321,7 @@ static void no_mount_in_the_job_hides_another(void)
 {
 	struct run r;
 	run_shell(&r, "cut -d' ' -f5 /proc/self/mountinfo | sort | uniq -d; echo end; touch /dev/shm/x.$$ && rm "
-		      "/dev/shm/x.$$ && echo usable; grep -c 'shared:\\|master:' /proc/self/mountinfo");
+	              "/dev/shm/x.$$ && echo usable; grep -c 'shared:\\|master:' /proc/self/mountinfo");
 	CU_ASSERT(r.out && strncmp(r.out, "end\nusable\n0\n", 13) == 0);
 	clean(&r);
 }
@@ -356,9 +360,9 @@ static void hidden_mounts_and_those_of_others_are_gone_and_the_visible_ones_stay
 {
 	struct run r;
 	char *argv[] = { (char *)"sh", (char *)"-c",
-			 (char *)"ls stack cover; grep -c ^mess /proc/mounts; grep -c nsfs /proc/mounts; "
-				 "grep -c run/user /proc/mounts",
-			 NULL };
+		         (char *)"ls stack cover; grep -c ^mess /proc/mounts; grep -c nsfs /proc/mounts; "
+		                 "grep -c run/user /proc/mounts",
+		         NULL };
 	prepare(&r, argv);
 	r.l.cwd = r.dir;
 	make_a_mess(r.dir);
@@ -382,8 +386,9 @@ static void orphans_are_reaped(void)
 {
 	struct run r;
 	/* three orphans end under pid 1; the last line counts processes, zombies included */
-	run_shell(&r, "for i in 1 2 3; do (true &) ; done; while [ $(ls -d /proc/[0-9]* | wc -l) -gt 4 ]; do :; done; "
-		      "echo reaped");
+	run_shell(&r,
+	          "for i in 1 2 3; do (true &) ; done; while [ $(ls -d /proc/[0-9]* | wc -l) -gt 4 ]; do :; done; "
+	          "echo reaped");
 	CU_ASSERT(said(&r, "reaped"));
 	clean(&r);
 }
@@ -392,9 +397,9 @@ static void signals_are_passed_on(void)
 {
 	struct run r;
 	char *argv[] = { (char *)"sh", (char *)"-c",
-			 (char *)"trap 'echo usr1' USR1; trap 'echo term; exit 4' TERM; echo ready; "
-				 "while :; do sleep 0.01; done",
-			 NULL };
+		         (char *)"trap 'echo usr1' USR1; trap 'echo term; exit 4' TERM; echo ready; "
+		                 "while :; do sleep 0.01; done",
+		         NULL };
 	prepare(&r, argv);
 	start(&r);
 	CU_ASSERT(await_output(&r, "ready"));
@@ -412,7 +417,7 @@ static void term_reaches_the_children_of_a_shell_that_waits(void)
 	struct run r;
 	/* a shell runs its trap when its child has ended */
 	char *argv[] = { (char *)"sh", (char *)"-c",
-			 (char *)"trap 'exit 6' TERM; sh -c 'echo ready; exec sleep 1000'; exit 7", NULL };
+		         (char *)"trap 'exit 6' TERM; sh -c 'echo ready; exec sleep 1000'; exit 7", NULL };
 	prepare(&r, argv);
 	start(&r);
 	CU_ASSERT(await_output(&r, "ready"));
@@ -464,13 +469,17 @@ static void a_large_environment_arrives_whole(void)
 static void without_root_it_runs_plainly_and_still_reports(void)
 {
 	struct run r;
-	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"(sleep 1000 &); echo plain; exit 5", NULL };
+	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"sleep 1000 & echo plain $!; exit 5", NULL };
 	prepare(&r, argv);
 	r.l.plain = true;
 	start(&r);
 	finish(&r);
-	CU_ASSERT(said(&r, "plain"));
+	CU_ASSERT_FATAL(said(&r, "plain "));
 	CU_ASSERT_EQUAL(exit_of(&r).code, 5);
+	int left = (int)syscall(SYS_pidfd_open, strtol(r.out + strlen("plain "), NULL, 10), 0);
+	CU_ASSERT(left < 0 || ended_in_time(left));
+	if (left >= 0)
+		close(left);
 	clean(&r);
 }
 
@@ -498,7 +507,8 @@ static void true_starts_and_ends_within_10_ms(void)
 static const struct test tests[] = {
 	{ "the exit code is left and passed on", the_exit_code_is_left_and_passed_on },
 	{ "a killing signal is left and passed on", a_killing_signal_is_left_and_passed_on },
-	{ "a missing command is 127, one not executable 126", a_missing_command_is_127_and_one_not_executable_126 },
+	{ "a missing command is 127, one not executable 126",
+	  a_missing_command_is_127_and_one_not_executable_126 },
 	{ "a missing directory is 125", a_missing_directory_is_125 },
 	{ "a missing cpinit is said", a_missing_cpinit_is_said },
 	{ "it runs with the user's credentials, limits and directory",
@@ -510,7 +520,8 @@ static const struct test tests[] = {
 	{ "a job cannot write its own exit status", a_job_cannot_write_its_own_exit_status },
 	{ "no descriptor of the agent reaches the job or stays with pid 1",
 	  no_descriptor_of_the_agent_reaches_the_job_or_stays_with_pid_1 },
-	{ "it has namespaces of its own and a /proc of its own", it_has_namespaces_of_its_own_and_a_proc_of_its_own },
+	{ "it has namespaces of its own and a /proc of its own",
+	  it_has_namespaces_of_its_own_and_a_proc_of_its_own },
 	{ "no mount in the job hides another", no_mount_in_the_job_hides_another },
 	{ "hidden mounts and those of others are gone, and the visible ones stay",
 	  hidden_mounts_and_those_of_others_are_gone_and_the_visible_ones_stay },
