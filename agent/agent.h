@@ -46,6 +46,7 @@ struct agent {
 	struct jobs *jobs;           /* level 1 */
 	struct cgroups *cgroup;      /* of this node; NULL without root */
 	struct fence *fence;
+	struct follows *follows;     /* who waits for a job */
 	struct procs *procs;         /* kernel process events; may be NULL */
 	struct upward *standing;   /* towards parent and registry; NULL: this agent has no parent */
 	struct registrar *registrar; /* this agent holds the registry; NULL: its registry is elsewhere */

@@ -61,6 +61,19 @@ void job_kill(struct job *j)
 		syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
 }
 
+int job_signal(struct job *j, int signo)
+{
+	if (j->pidfd < 0) {
+		errno = ESRCH;
+		return -1;
+	}
+	if (signo == SIGKILL) {
+		job_kill(j);
+		return 0;
+	}
+	return (int)syscall(SYS_pidfd_send_signal, j->pidfd, signo, NULL, 0);
+}
+
 /* How it ended: cpinit's own word, else what the kernel tells its parent, else that it was killed. */
 static struct ending how_it_ended(struct job *j)
 {
@@ -98,6 +111,20 @@ static void after_death(struct job *j)
 		standing_job_gone(j->agent, j->id);
 }
 
+/* Its user's order, whatever supervision thinks. */
+static void restart_again(struct job *j)
+{
+	struct start_from *from = j->again;
+	j->again = NULL;
+	j->restart_at = 0;
+	j->incarnation++;
+	j->state = JOB_RESTORING;
+	log_info("job_again", "job=%s name=%s incarnation=%u", j->id, j->spec->name, j->incarnation);
+	job_touched(j);
+	standing_job_here(j->agent, j->id, j->incarnation);
+	job_start(j, from);
+}
+
 void job_died(struct job *j)
 {
 	if (j->busy) { /* whoever works on it comes back here */
@@ -115,6 +142,10 @@ void job_died(struct job *j)
 	j->kill_at = 0;
 	log_info("job_died", "job=%s name=%s code=%d signal=%d", j->id, j->spec->name, j->ending.code,
 		 j->ending.signal);
+	if (j->again) {
+		restart_again(j);
+		return;
+	}
 	if (j->disowned) {
 		standing_job_gone(j->agent, j->id);
 		job_move(j, EV_DISOWNED, j->why);
@@ -145,6 +176,17 @@ static void restart_here(struct job *j)
 	job_start(j, from);
 }
 
+void job_again(struct job *j, struct start_from *from)
+{
+	j->again = from;
+	j->stopping = false;
+	j->supervise.count = 0;
+	if (j->pid > 0)
+		job_kill(j); /* its death brings us to restart_again() */
+	else
+		restart_again(j);
+}
+
 void job_stop(struct job *j, int64_t grace_ns)
 {
 	j->stopping = true;
@@ -154,13 +196,11 @@ void job_stop(struct job *j, int64_t grace_ns)
 		return;
 	}
 	j->kill_at = clock_boot_ns() + grace_ns;
-	if (j->pid > 0 && j->pidfd >= 0 && grace_ns > 0)
-		syscall(SYS_pidfd_send_signal, j->pidfd, SIGTERM, NULL, 0);
-	else
+	if (j->pid <= 0 || grace_ns <= 0 || job_signal(j, SIGTERM) < 0)
 		job_tick(j, j->kill_at);
 }
 
-void job_disown(struct job *j, const char *why)
+void job_taken_away(struct job *j, const char *why)
 {
 	if (j->state == JOB_LOST)
 		return;

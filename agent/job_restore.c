@@ -72,7 +72,7 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 	struct job *j = s->job;
 	struct agent *a = j->agent;
 	char dir[FS_PATH_MAX], arena[FS_PATH_MAX], path[FS_PATH_MAX], group[FS_PATH_MAX], suffix[24];
-	const Cpa__Generation *g;
+	const Cpa__Generation *g = NULL;
 	if (!a->criu[0])
 		return err_set(e, ERR_FAILED, "no process can be restored on this node: %s", a->why_no_criu);
 	if ((src->local ? own_images(s, src->number, &g, dir, e) : fetched_images(s, src, &g, dir, e)) < 0)

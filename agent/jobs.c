@@ -6,9 +6,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/bell.h"
 #include "agent/follow.h"
 #include "agent/job_local.h"
 #include "agent/standing.h"
+#include "agent/verbs.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
@@ -80,38 +82,65 @@ static int make_dirs(struct job *j, struct err *e)
 	return rc;
 }
 
-int jobs_add(struct agent *a, Cpa__Spec *spec, uint32_t incarnation, enum job_state state, struct job **out,
-	     struct err *e)
+static struct job *new_job(struct agent *a, Cpa__Spec *spec, uint32_t incarnation, enum job_state state)
 {
 	struct job *j = calloc(1, sizeof *j);
-	if (!j) {
-		cpa__spec__free_unpacked(spec, NULL);
-		return err_set(e, ERR_FAILED, "out of memory for a job");
-	}
-	*j = (struct job){ .agent = a, .spec = spec, .id = spec->job, .state = state, .incarnation = incarnation, .pidfd = -1 };
+	if (!j)
+		return NULL;
+	*j = (struct job){ .agent = a, .spec = spec, .id = spec->job, .state = state, .incarnation = incarnation,
+			   .pidfd = -1 };
 	fs_path(j->dir, "%s/jobs/%s", a->cfg.run, spec->job);
-	fs_path(j->job_dir, "%s/job", j->dir);
+	fs_path(j->job_dir, "%s/jobs/%s/job", a->cfg.run, spec->job);
 	fs_path(j->log_dir, "%s/jobs/%s/log", a->cfg.state, spec->job);
 	j->supervise = (struct supervise){ .policy = (enum restart_policy)spec->restart,
 					   .max_restarts = spec->max_restarts,
 					   .window = (int64_t)spec->max_seconds_ns };
 	interval_set(&j->every, (int64_t)spec->every_ns, spec->every_ns > 0, clock_boot_ns());
-	if (make_dirs(j, e) < 0 || job_save(j, e) < 0) {
-		fs_remove_tree(j->dir, NULL);
-		cpa__spec__free_unpacked(spec, NULL);
-		free(j);
-		return e ? e->code : ERR_FAILED;
-	}
-	j->next = a->jobs->first;
-	a->jobs->first = j;
-	a->jobs->count++;
+	return j;
+}
+
+static void link_job(struct job *j, struct job **out)
+{
+	j->next = j->agent->jobs->first;
+	j->agent->jobs->first = j;
+	j->agent->jobs->count++;
 	*out = j;
-	return 0;
+}
+
+int jobs_add(struct agent *a, Cpa__Spec *spec, uint32_t incarnation, enum job_state state, struct job **out,
+	     struct err *e)
+{
+	struct job *j = new_job(a, spec, incarnation, state);
+	if (j && make_dirs(j, e) == 0 && job_save(j, e) == 0) {
+		link_job(j, out);
+		return 0;
+	}
+	if (j)
+		fs_remove_tree(j->dir, NULL);
+	cpa__spec__free_unpacked(spec, NULL);
+	int rc = j ? ERR_FAILED : err_set(e, ERR_FAILED, "out of memory for a job");
+	free(j);
+	return rc;
+}
+
+int jobs_load(struct agent *a, Cpa__Spec *spec, struct job **out, struct err *e)
+{
+	struct job *j = new_job(a, spec, 0, JOB_STARTING);
+	if (j && (job_load(j, e) == 0 || e->code == ERR_NOT_FOUND)) {
+		job_find_gens(j);
+		link_job(j, out);
+		return 0;
+	}
+	cpa__spec__free_unpacked(spec, NULL);
+	int rc = j ? ERR_FAILED : err_set(e, ERR_FAILED, "out of memory for a job");
+	free(j);
+	return rc;
 }
 
 static void free_job(struct job *j)
 {
 	job_unwatch(j);
+	bell_close(j);
 	for (size_t i = 0; i < j->n_gens; i++)
 		cpa__generation__free_unpacked(j->gens[i].g, NULL);
 	for (size_t i = 0; i < j->n_history; i++)
@@ -174,6 +203,7 @@ void job_touched(struct job *j)
 	j->detail_due = true;
 	standing_poke(j->agent);
 	follow_wake(j);
+	verbs_checkpoint_look(j->agent);
 }
 
 void job_tell(struct job *j, enum report what)
@@ -299,6 +329,7 @@ static void on_tick(uv_timer_t *t)
 		job_tick(j, now);
 	}
 	jobs_forget_old(jobs->agent);
+	verbs_checkpoint_look(jobs->agent);
 }
 
 int jobs_open(struct agent *a, struct err *e)
@@ -312,7 +343,7 @@ int jobs_open(struct agent *a, struct err *e)
 	uv_timer_init(&a->loop, &jobs->tick);
 	jobs->tick.data = jobs;
 	if (fs_mkdirs(fs_path(dir, "%s/jobs", a->cfg.run), 0711, e) < 0 ||
-	    fs_mkdirs(fs_path(dir, "%s/jobs", a->cfg.state), 0711, e) < 0 || jobs_adopt(a, e) < 0)
+	    fs_mkdirs(fs_path(dir, "%s/jobs", a->cfg.state), 0711, e) < 0 || jobs_find_all(a, e) < 0)
 		return e->code;
 	uv_timer_start(&jobs->tick, on_tick, 100, 100);
 	return 0;

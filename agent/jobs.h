@@ -52,9 +52,10 @@ struct job {
 	pid_t pid;          /* its pid 1; 0: none */
 	int pidfd;          /* -1: none */
 	uv_poll_t *watch;   /* on pidfd */
-	uv_poll_t *bell;    /* on the bell's socket */
+	struct bell *bell;  /* bell.c */
 	int64_t started_ns; /* CLOCK_BOOTTIME of this incarnation's start */
 	bool died;          /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
+	struct start_from *again; /* owned: what its user ordered it to be run from, once it is dead */
 	bool stopping;      /* its user wants it ended */
 	bool disowned;      /* kill, and tell nobody */
 	int64_t kill_at;    /* when a stop stops being polite; 0: not asked */
@@ -101,7 +102,9 @@ struct jobs {
 	uv_timer_t tick;
 };
 
-int jobs_open(struct agent *a, struct err *e); /* and adopt what is there */
+/* Find the jobs of an earlier life of this agent; what becomes of them is for jobs_adopt(), when everything else
+ * is open. */
+int jobs_open(struct agent *a, struct err *e);
 void jobs_close(struct agent *a);
 
 struct job *jobs_find(struct agent *a, const char *uuid);
@@ -146,8 +149,12 @@ const char *job_img_dir(const struct job *j, unsigned slot, char *buf);
 const char *job_keys_dir(const struct job *j, unsigned slot, char *buf);
 const char *job_arena(const struct job *j, char *buf);
 
-/* job_adopt.c: find the jobs of the agent's earlier life. */
-int jobs_adopt(struct agent *a, struct err *e);
+/* The same for a job that was here before: from its own directories. */
+int jobs_load(struct agent *a, Cpa__Spec *spec, struct job **out, struct err *e);
+
+/* job_adopt.c: the jobs of the agent's earlier life. */
+int jobs_find_all(struct agent *a, struct err *e);
+void jobs_adopt(struct agent *a);
 
 /* job_start.c: launch or restore from what sources say, newest first. */
 struct start_from;
@@ -158,8 +165,12 @@ int job_watch(struct job *j, int pidfd); /* takes pidfd over */
 void job_unwatch(struct job *j);
 void job_died(struct job *j);        /* its pid 1 is gone */
 void job_stop(struct job *j, int64_t grace_ns);
-void job_disown(struct job *j, const char *why); /* kill what is here; it is someone else's now */
+void job_taken_away(struct job *j, const char *why); /* kill what is here; it is someone else's now */
 void job_kill(struct job *j);
+/* To its main process (SIGKILL: to all of it). 0 or -1 with errno. */
+int job_signal(struct job *j, int signo);
+/* An order to run it again from this, by its user on a node alone: a live copy is killed first. from is adopted. */
+void job_again(struct job *j, struct start_from *from);
 void job_tick(struct job *j, int64_t now);
 
 /* verbs_run.c: whoever asked for it to be started here hears how that went. */

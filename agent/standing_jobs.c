@@ -36,7 +36,7 @@ void standing_perform_job(struct upward *s, const struct node_action *act)
 	if (!j)
 		return;
 	if (act->todo == NODE_KILL) {
-		job_disown(j, "another node has it");
+		job_taken_away(j, "another node has it");
 	} else if (job_ended(j->state)) {
 		j->tell_due = false; /* the registry knows how it ended */
 	}
@@ -187,7 +187,7 @@ void standing_stop(struct agent *a, const Cpa__Stop *order, Cpa__Answer *answer)
 	}
 	struct job *j = jobs_find(a, order->job);
 	if (node_stop(&s->core, order->job, order->incarnation, &last) && j)
-		job_disown(j, "its registry wants it elsewhere");
+		job_taken_away(j, "its registry wants it elsewhere");
 	else
 		standing_tell_once(s, order->job, last, REPORT_GONE);
 }

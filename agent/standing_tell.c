@@ -64,7 +64,7 @@ static void on_told(void *ctx, const struct call_reply *r)
 	} else if (answer && answer->kill) {
 		uint32_t last = t->incarnation;
 		if (node_stop(&s->core, t->job, t->incarnation, &last) && j)
-			job_disown(j, "the registry has given it to another node");
+			job_taken_away(j, "the registry has given it to another node");
 	} else if (answer && j && t->event && j->tell_what == t->what && j->incarnation == t->incarnation) {
 		if (t->what == REPORT_GONE)
 			after_gone(j);

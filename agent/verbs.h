@@ -21,6 +21,11 @@ void verb_get(struct request *rq, struct job *j);
 void verb_follow(struct request *rq, struct job *j); /* follow.c */
 void verb_wait(struct request *rq, struct job *j);
 
+/* Answers with an error, and true, when the job has ended. */
+bool verbs_refuse_ended(struct request *rq, const struct job *j);
+/* Has a level been reached that a checkpoint waits for? Called at each change and tick. */
+void verbs_checkpoint_look(struct agent *a);
+
 /* Verbs about a job that no node has now (it ended and its node forgot it, or it waits for a node): answered by the
  * registry, or refused. */
 void verb_elsewhere(struct request *rq, const struct reg_job *j);

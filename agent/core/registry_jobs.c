@@ -94,7 +94,7 @@ static void apply(struct registry *r, struct reg_job *j, enum report what, bool 
 		break;
 	case REPORT_REFUSED:
 		if (j->pending == REG_START || j->pending == REG_STOP)
-			not_here(r, j, false, now, acts);
+			not_here(r, j, true, now, acts);
 		break;
 	case REPORT_FAILED_HERE:
 		not_here(r, j, true, now, acts);

@@ -108,20 +108,10 @@ bool reg_fits_somewhere(struct registry *r, struct reg_job *j)
 	return choose_for(r, j, why) != NULL;
 }
 
-void reg_place_job(struct registry *r, struct reg_job *j, int64_t now, struct actions *acts)
+/* Tried again when a node registers, and from time to time; nodes where it failed get another chance then, each round
+ * after a longer pause. */
+static void wait_a_while(struct registry *r, struct reg_job *j, const char *why, int64_t now, struct actions *acts)
 {
-	if (now < r->settled) {
-		job_pend(r, j, REG_ASK, r->settled);
-		return;
-	}
-	char why[CORE_WHY];
-	struct reg_node *n = choose_for(r, j, why);
-	if (n) {
-		reg_say(j->why, "given to %s", n->info.name);
-		reg_assign(r, j, n, now, acts);
-		return;
-	}
-	/* tried again when a node registers, and from time to time; nodes where it failed get another chance */
 	unsigned shift = 0;
 	if (j->tried_count) {
 		shift = j->rounds < 4 ? j->rounds : 4;
@@ -135,4 +125,25 @@ void reg_place_job(struct registry *r, struct reg_job *j, int64_t now, struct ac
 		return;
 	core_copy(j->why, sizeof j->why, why);
 	core_copy(act_add(acts, ACT_WAITS, j, NULL)->why, CORE_WHY, why);
+}
+
+void reg_place_job(struct registry *r, struct reg_job *j, int64_t now, struct actions *acts)
+{
+	char why[CORE_WHY];
+	if (now < r->settled) {
+		job_pend(r, j, REG_ASK, r->settled);
+		return;
+	}
+	if (j->tried_count >= REG_TRIED) {
+		reg_say(why, "it could not be started on %zu nodes, last on %.64s", j->tried_count, j->owner);
+		wait_a_while(r, j, why, now, acts);
+		return;
+	}
+	struct reg_node *n = choose_for(r, j, why);
+	if (!n) {
+		wait_a_while(r, j, why, now, acts);
+		return;
+	}
+	reg_say(j->why, "given to %s", n->info.name);
+	reg_assign(r, j, n, now, acts);
 }

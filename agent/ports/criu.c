@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -78,20 +79,28 @@ int criu_start(struct criu *c, const struct criu_start *how, struct err *e)
 	return ERR_OK;
 }
 
-void criu_kill(const struct criu *c)
+/* Until the process ends, or for so long. */
+static void await_end(pid_t pid, int64_t grace_ns)
 {
-	if (c->pid > 0)
-		kill(c->pid, SIGKILL);
+	scoped_fd int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int64_t end = clock_boot_ns() + grace_ns;
+	for (int64_t left = grace_ns; fd >= 0 && left > 0; left = end - clock_boot_ns())
+		if (poll(&p, 1, (int)(left / NS_PER_MS) + 1) > 0)
+			return;
 }
 
-void criu_close(struct criu *c)
+void criu_close(struct criu *c, int64_t grace_ns)
 {
+	if (!grace_ns && c->pid > 0)
+		kill(c->pid, SIGKILL); /* before it can notice, and say so in its log */
 	if (c->sock >= 0)
 		close(c->sock);
 	c->sock = -1;
 	if (c->pid <= 0)
 		return;
-	criu_kill(c);
+	await_end(c->pid, grace_ns);
+	kill(c->pid, SIGKILL);
 	while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	c->pid = 0;

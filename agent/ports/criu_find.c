@@ -21,7 +21,7 @@ int criu_version(const char *path, int *version, struct err *e)
 	rc = criu_request(&c, NULL, e);
 	if (!rc)
 		rc = criu_next(&c, clock_boot_ns() + ANSWER_NS, &ev, e);
-	criu_close(&c);
+	criu_close(&c, 0);
 	if (rc || !ev.success || ev.version <= 0)
 		return err_set(e, ERR_FAILED, "%s does not answer as CRIU does", path);
 	*version = ev.version;

@@ -21,6 +21,7 @@
 #include "lib/base/scoped.h"
 
 #define WATCHDOG_NS (300 * NS_PER_S)
+#define DONE_NS NS_PER_S /* for CRIU to end after its last word */
 
 struct restore {
 	const struct snapshot_restore *how;
@@ -141,9 +142,7 @@ static int run_criu(struct restore *r, struct err *e)
 	rc = request(r, &c, e);
 	if (!rc)
 		rc = converse(r, &c, e);
-	if (rc)
-		criu_kill(&c);
-	criu_close(&c);
+	criu_close(&c, rc ? 0 : DONE_NS);
 	if (!rc)
 		return ERR_OK;
 	kill_tree(r);

@@ -1,8 +1,8 @@
 /* Takes a snapshot. See snapshot.h.
  * Three threads: the caller's speaks to CRIU and is the watchdog; one receives pages; one, from the moment at which
  * the job is known to be frozen, records its files and copies its arena. CRIU waits for all of them: for the pages
- * at the end of its stream, for the rest at its post-dump notification. Whatever goes wrong here, CRIU is killed or
- * told so, and lets the job run on. */
+ * at the end of its stream, for the rest at its post-dump notification. Whatever goes wrong here, CRIU is told
+ * or finds its sockets closed, and lets the job run on. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,6 +24,7 @@
 #include "lib/base/scoped.h"
 
 #define WATCHDOG_NS (60 * NS_PER_S)
+#define GRACE_NS (3 * NS_PER_S) /* for CRIU to let the job go in order */
 #define SLACK (UINT64_C(2) << 20) /* a job's memory grows a little between the estimate and the freeze */
 
 struct take {
@@ -110,7 +111,7 @@ static int on_post_dump(struct take *t, struct err *e)
 /* ---- the dialogue with CRIU ------------------------------------------------------------------- */
 
 /* Follow the dump until CRIU reports its end. What we refuse at post-dump, CRIU undoes in order; after any other
- * error the caller kills it, which lets the job go as well. */
+ * error the caller hangs up, and it does the same. */
 static int converse(struct take *t, const struct criu *c, struct err *e)
 {
 	struct err refused = {0};
@@ -173,10 +174,8 @@ static int dump(struct take *t, int criu_end, struct err *e)
 	rc = t->receiver_runs ? request(t, &c, e) : err_set(e, ERR_FAILED, "cannot start a thread");
 	if (!rc)
 		rc = converse(t, &c, e);
-	if (rc)
-		criu_kill(&c);
 	shutdown(t->page_sock, SHUT_RDWR);
-	criu_close(&c);
+	criu_close(&c, GRACE_NS);
 	if (how->unwatch)
 		how->unwatch(how->ctx, pid);
 	if (t->receiver_runs)

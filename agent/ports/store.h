@@ -134,7 +134,8 @@ int store_save(struct store *s, const char *durable_dir, struct store_saved *sav
                void *ctx, struct err *e);
 
 /* Take back what durable_dir holds, each job's newest first, everything verified; what is damaged or does not fit
- * the budget is passed over with a reason. A directory that is not there is an empty save. */
+ * the budget is passed over with a reason. A directory that is not there is an empty save. Call it after each
+ * store_open(): a store that was loaded before, and so lived through a restart of its agent, is left alone. */
 int store_load(struct store *s, const char *durable_dir, struct store_saved *loaded, store_skipped_fn *skipped,
                void *ctx, struct err *e);
 

@@ -44,6 +44,15 @@ struct store_chunk {
 	bool compressed;
 };
 
+/* What one store holds, on its way into another. */
+struct store_transfer {
+	struct store *from, *to;
+	store_skipped_fn *skipped;
+	void *ctx;
+	struct store_saved sum;
+	struct store_chunk buf;
+};
+
 /* store.c */
 int store_open_as(const char *dir, uint64_t budget, const uint8_t *key, bool durable, store_skipped_fn *skipped,
                   void *ctx, struct store **s, struct err *e);
@@ -66,6 +75,10 @@ int store_chunk_shelf(const struct store *s, uint32_t uid, const uint8_t *id, st
 int store_refs_add(struct store_refs *refs, const struct manifest *m);
 int store_gc_locked(struct store *s, uint64_t *freed, struct err *e);
 void store_gc_empty(struct store *s); /* without the lock */
+
+/* store_transfer.c */
+int store_transfer(struct store_transfer *t, struct store_saved *saved, struct err *e);
+int store_sync_path(const char *path, int flags, struct err *e);
 
 /* store_prune.c */
 int store_prune(struct store *disk, struct store *live, struct err *e);
