@@ -466,7 +466,7 @@ static void a_large_environment_arrives_whole(void)
 	clean(&r);
 }
 
-static void without_root_it_runs_plainly_and_still_reports(void)
+static void a_plain_job_has_no_namespaces_and_still_reports(void)
 {
 	struct run r;
 	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"sleep 1000 & echo plain $!; exit 5", NULL };
@@ -481,6 +481,37 @@ static void without_root_it_runs_plainly_and_still_reports(void)
 	if (left >= 0)
 		close(left);
 	clean(&r);
+}
+
+static int launch_as_nobody(void)
+{
+	struct run r;
+	char *argv[] = { (char *)"sh", (char *)"-c", (char *)"id -u; exit 5", NULL };
+	if (setresgid(12345, 12345, 12345) < 0 || setresuid(12345, 12345, 12345) < 0)
+		return 1;
+	prepare(&r, argv);
+	r.l.plain = true;
+	start(&r);
+	finish(&r);
+	int rc = r.rc == 0 && said(&r, "12345\n") && exit_of(&r).code == 5 ? 0 : 2;
+	/* with namespaces it is refused, and said so */
+	r.l.plain = false;
+	start(&r);
+	rc = rc == 0 && r.rc != ERR_DENIED ? 3 : rc;
+	clean(&r);
+	return rc;
+}
+
+static void an_agent_that_is_not_root_runs_jobs_plainly_only(void)
+{
+	int status = 0;
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(launch_as_nobody());
+	waitpid(pid, &status, 0);
+	CU_ASSERT(WIFEXITED(status));
+	CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
 }
 
 static void true_starts_and_ends_within_10_ms(void)
@@ -531,7 +562,8 @@ static const struct test tests[] = {
 	{ "TERM reaches the children of a shell that waits", term_reaches_the_children_of_a_shell_that_waits },
 	{ "it starts inside its cgroup", it_starts_inside_its_cgroup },
 	{ "a large environment arrives whole", a_large_environment_arrives_whole },
-	{ "without root it runs plainly and still reports", without_root_it_runs_plainly_and_still_reports },
+	{ "a plain job has no namespaces and still reports", a_plain_job_has_no_namespaces_and_still_reports },
+	{ "an agent that is not root runs jobs plainly only", an_agent_that_is_not_root_runs_jobs_plainly_only },
 	{ "true starts and ends within 10 ms", true_starts_and_ends_within_10_ms },
 };
 
