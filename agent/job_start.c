@@ -152,15 +152,17 @@ static int try_source(struct start *s, const struct start_source *src, struct er
 	return err_set(e, ERR_FAILED, "unknown kind of source");
 }
 
-/* Nothing of an earlier life may be left where the next one begins. */
+/* Nothing of an earlier life may be left where the next one begins. And the cgroup is always a new one: since Linux 6.14 a
+ * process that is cloned into a cgroup is killed when cgroup.kill was ever written there and not in its parent's. */
 static int clear_cgroup(struct job *j, struct err *e)
 {
 	const struct cgroups *cg = j->agent->cgroup;
 	if (!cg)
 		return 0;
-	if (cgroup_make(cg, j->id, e) < 0 || cgroup_kill(cg, j->id, e) < 0)
+	if (cgroup_populated(cg, j->id, NULL) > 0 &&
+	    (cgroup_kill(cg, j->id, e) < 0 || cgroup_wait_empty(cg, j->id, 10000, e) < 0))
 		return e->code;
-	return cgroup_wait_empty(cg, j->id, 10000, e);
+	return cgroup_remove(cg, j->id, 10000, e) < 0 || cgroup_make(cg, j->id, e) < 0 ? e->code : 0;
 }
 
 static void run_start(void *ctx)

@@ -65,7 +65,8 @@ static enum verdict adopt(struct registry *r, struct reg_job *j, struct reg_node
 	j->spec = c->spec;
 	if (j->spec.spare_count > CORE_SPARES)
 		j->spec.spare_count = CORE_SPARES;
-	j->elsewhere = false;
+	/* what was asked of it here before it went elsewhere is answered for there */
+	j->elsewhere = j->stopped = j->moving = false;
 	j->incarnation = c->incarnation;
 	j->state = settled_state(c->state);
 	j->ending = c->ending;

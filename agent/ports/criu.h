@@ -37,9 +37,9 @@ struct criu_start {
 
 int criu_start(struct criu *c, const struct criu_start *how, struct err *e);
 
-/* Hang up and reap it: it notices, undoes what it was at and ends; killed when it has not within grace_ns (0: killed at once). To kill
- * CRIU in the middle of a dump is no way to end one: between its system calls in a job's name and the job's registers
- * being put back, the job dies too (one kill in twenty, measured with 4.2.1). Idempotent. */
+/* Hang up and reap it: it notices, undoes what it was at and ends; killed when it has not within grace_ns (0: at once).
+ * To kill CRIU in the middle of a dump is no way to end one: while the job's threads run code in CRIU's name and until
+ * their registers are put back, they die with it (one kill in twenty, measured with 4.2.1). Idempotent. */
 void criu_close(struct criu *c, int64_t grace_ns);
 
 struct criu_event {

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,6 +28,13 @@
 #define GRACE_NS (3 * NS_PER_S) /* for CRIU to let the job go in order */
 #define SLACK (UINT64_C(2) << 20) /* a job's memory grows a little between the estimate and the freeze */
 
+struct helper { /* a thread that the dump waits for, but not beyond the deadline */
+	pthread_t thread;
+	bool runs;
+	sem_t done;
+	struct err err; /* to be read when it has ended */
+};
+
 struct take {
 	const struct snapshot_take *how;
 	int img_dir;
@@ -34,17 +42,43 @@ struct take {
 	int64_t deadline_ns;
 
 	struct pages pages;
-	pthread_t receiver;
-	bool receiver_runs;
-	struct err receiver_err;
+	struct helper receiver;
 
 	struct arena_copy arena;
 	struct jobtree tree;
 	struct snapshot_record record;
-	pthread_t recorder;
-	bool recorder_runs;
-	struct err recorder_err;
+	struct helper recorder;
 };
+
+/* ---- helpers ---------------------------------------------------------------------------------- */
+
+static void helper_start(struct helper *h, void *(*main)(void *), void *arg)
+{
+	sem_init(&h->done, 0, 0);
+	h->runs = pthread_create(&h->thread, NULL, main, arg) == 0;
+}
+
+static void helper_join(struct helper *h)
+{
+	if (h->runs)
+		pthread_join(h->thread, NULL);
+	h->runs = false;
+}
+
+/* Until it has ended or the deadline has come: 0 or -1. One that never ran has ended. */
+static int helper_wait(struct helper *h, int64_t deadline_ns)
+{
+	struct timespec at;
+	int64_t left = deadline_ns - clock_boot_ns();
+	clock_gettime(CLOCK_MONOTONIC, &at); /* CLOCK_BOOTTIME is not offered here */
+	int64_t ns = at.tv_sec * NS_PER_S + at.tv_nsec + (left > 0 ? left : 0);
+	at = (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
+	while (h->runs && sem_clockwait(&h->done, CLOCK_MONOTONIC, &at))
+		if (errno != EINTR)
+			return -1;
+	helper_join(h);
+	return 0;
+}
 
 /* ---- what happens while the job is frozen ----------------------------------------------------- */
 
@@ -61,7 +95,8 @@ static int record(struct take *t, struct err *e)
 static void *recorder_main(void *arg)
 {
 	struct take *t = arg;
-	record(t, &t->recorder_err);
+	record(t, &t->recorder.err);
+	sem_post(&t->recorder.done);
 	return NULL;
 }
 
@@ -69,42 +104,29 @@ static void *recorder_main(void *arg)
 static void on_frozen(void *arg)
 {
 	struct take *t = arg;
-	t->recorder_runs = pthread_create(&t->recorder, NULL, recorder_main, t) == 0;
+	helper_start(&t->recorder, recorder_main, t);
 }
 
 static void *receiver_main(void *arg)
 {
 	struct take *t = arg;
-	if (pages_receive(&t->pages, t->page_sock, on_frozen, t, &t->receiver_err))
+	if (pages_receive(&t->pages, t->page_sock, on_frozen, t, &t->receiver.err))
 		shutdown(t->page_sock, SHUT_RDWR); /* CRIU's next write fails, and it lets the job go */
+	sem_post(&t->receiver.done);
 	return NULL;
-}
-
-/* Wait for a thread until the deadline; 0 when it has ended or never ran. */
-static int join(const struct take *t, pthread_t thread, bool *runs)
-{
-	struct timespec at;
-	int64_t left = t->deadline_ns - clock_boot_ns();
-	clock_gettime(CLOCK_MONOTONIC, &at); /* CLOCK_BOOTTIME is not offered here */
-	int64_t ns = at.tv_sec * NS_PER_S + at.tv_nsec + (left > 0 ? left : 0);
-	at = (struct timespec){.tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S};
-	if (*runs && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &at))
-		return -1;
-	*runs = false;
-	return 0;
 }
 
 /* CRIU has everything and asks whether to let the job go on as after a success. */
 static int on_post_dump(struct take *t, struct err *e)
 {
-	if (join(t, t->receiver, &t->receiver_runs))
+	if (helper_wait(&t->receiver, t->deadline_ns))
 		return err_set(e, ERR_TIMEOUT, "the pages did not arrive in time");
-	if (t->receiver_err.code)
-		return err_set(e, ERR_FAILED, "%s", t->receiver_err.text);
-	if (join(t, t->recorder, &t->recorder_runs))
+	if (t->receiver.err.code)
+		return err_set(e, ERR_FAILED, "%s", t->receiver.err.text);
+	if (helper_wait(&t->recorder, t->deadline_ns))
 		return err_set(e, ERR_TIMEOUT, "the job's files were not captured in time");
-	if (t->recorder_err.code)
-		return err_set(e, ERR_FAILED, "%s", t->recorder_err.text);
+	if (t->recorder.err.code)
+		return err_set(e, ERR_FAILED, "%s", t->recorder.err.text);
 	return t->tree.count ? ERR_OK : err_set(e, ERR_FAILED, "CRIU sent no pages: nothing was recorded");
 }
 
@@ -148,10 +170,10 @@ static int explain(const struct take *t, int rc, struct err *e)
 	char reason[400];
 	if (rc == ERR_TIMEOUT)
 		return err_wrap(e, "the snapshot was given up, it took too long; the job runs on");
-	if (t->recorder_err.code)
-		return err_set(e, rc, "no snapshot, the job runs on: %.800s", t->recorder_err.text);
-	if (t->receiver_err.code && !t->pages.broken)
-		return err_set(e, rc, "no snapshot, the job runs on: %.800s", t->receiver_err.text);
+	if (t->recorder.err.code)
+		return err_set(e, rc, "no snapshot, the job runs on: %.800s", t->recorder.err.text);
+	if (t->receiver.err.code && !t->pages.broken)
+		return err_set(e, rc, "no snapshot, the job runs on: %.800s", t->receiver.err.text);
 	if (*criu_reason(t->img_dir, "dump.log", reason, sizeof reason))
 		return err_set(e, rc, "no snapshot, the job runs on; CRIU says: %s", reason);
 	return err_wrap(e, "no snapshot, the job runs on");
@@ -170,19 +192,16 @@ static int dump(struct take *t, int criu_end, struct err *e)
 	pid_t pid = c.pid;
 	if (how->watch)
 		how->watch(how->ctx, pid);
-	t->receiver_runs = pthread_create(&t->receiver, NULL, receiver_main, t) == 0;
-	rc = t->receiver_runs ? request(t, &c, e) : err_set(e, ERR_FAILED, "cannot start a thread");
+	helper_start(&t->receiver, receiver_main, t);
+	rc = t->receiver.runs ? request(t, &c, e) : err_set(e, ERR_FAILED, "cannot start a thread");
 	if (!rc)
 		rc = converse(t, &c, e);
 	shutdown(t->page_sock, SHUT_RDWR);
 	criu_close(&c, GRACE_NS);
 	if (how->unwatch)
 		how->unwatch(how->ctx, pid);
-	if (t->receiver_runs)
-		pthread_join(t->receiver, NULL);
-	if (t->recorder_runs)
-		pthread_join(t->recorder, NULL);
-	t->receiver_runs = t->recorder_runs = false;
+	helper_join(&t->receiver); /* it may still start the other one */
+	helper_join(&t->recorder);
 	return rc ? explain(t, rc, e) : ERR_OK;
 }
 

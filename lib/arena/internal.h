@@ -2,7 +2,6 @@
 #ifndef CPA_ARENA_INTERNAL_H
 #define CPA_ARENA_INTERNAL_H
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "lib/arena/arena.h"

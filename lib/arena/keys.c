@@ -131,8 +131,7 @@ static int commit_locked(struct arena *a, const struct key *k, const struct slot
 	s = slot_of(a, r, i);
 	if (!s)
 		return -EPROTO;
-	store_relaxed(&s->version, 0);
-	atomic_thread_fence(memory_order_seq_cst);
+	__atomic_exchange_n(&s->version, 0, __ATOMIC_SEQ_CST); /* before anything in it changes */
 	slot_write((uint8_t *)s, p, c->vars, c->n, k->hash ^ c->version, c->incarnation, c->time_ns);
 	store_release(&s->version, c->version);
 	store_release(&r->commit, c->version << 8 | i);

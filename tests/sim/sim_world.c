@@ -139,8 +139,10 @@ void sim_move(struct sim *s, int job, const char *to)
 	struct actions acts = {0};
 	struct err e = {0};
 	int t = top_of(s, job);
-	if (t >= 0 && !registry_move(&s->tops[t].core, s->jobs[job].uuid, to, top_clock(s, &s->tops[t]), &acts, &e))
+	if (t >= 0 && !registry_move(&s->tops[t].core, s->jobs[job].uuid, to, top_clock(s, &s->tops[t]), &acts, &e)) {
 		sim_trace(s, "%s: an operator moves job %d to %s", s->tops[t].name, job, *to ? to : "any node");
+		s->jobs[job].stopped = false; /* to run again is what was asked for last */
+	}
 	if (t >= 0)
 		top_perform(s, t, &acts);
 	actions_free(&acts);

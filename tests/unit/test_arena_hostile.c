@@ -123,7 +123,7 @@ static void scribbles_over_an_arena_never_crash_the_reader_or_pass_for_a_value(v
 			at = rnd() % 4 == 0 ? rnd() % used : rnd() % 2 ? ARENA_INDEX + rnd() % 4096
 			   : (size_t)(a->heap - a->base) + rnd() % (64u << rnd() % 10);
 			for (i = 0; i < 1 + rnd() % 8 && at + i < used; i++)
-				image[at + i] = rnd() % 3 ? (uint8_t)rnd() : (uint8_t)(image[at + i] ^ 1 << rnd() % 8);
+				image[at + i] = (uint8_t)(rnd() % 3 ? rnd() : image[at + i] ^ 1u << rnd() % 8);
 		}
 		whole += read_all(&r);
 	}

@@ -243,7 +243,7 @@ static void forked_workers_share_the_arena(void)
 	cpa *cp = opened();
 	int status, w, got;
 	pid_t pid[4];
-	char key[16];
+	char key[32];
 
 	for (w = 0; w < 4; w++) {
 		pid[w] = fork();

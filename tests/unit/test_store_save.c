@@ -231,6 +231,44 @@ static void a_chunk_damaged_in_memory_is_not_saved_and_the_rest_is(void)
 	store_close(s);
 }
 
+static void memory_that_lived_through_a_restart_is_not_loaded_over(void)
+{
+	struct store_saved sum;
+	struct err e = { 0 };
+	struct store_item it;
+
+	saved_sample();
+	struct store *s = loaded(0, sample_key, &sum);
+	CU_ASSERT_EQUAL(store_drop_job(s, "j2", &e), 0);
+	CU_ASSERT_EQUAL(store_keep(s, "j1", CPA__WHAT__GENERATION, 1, &e), 0);
+	store_close(s);
+	CU_ASSERT_EQUAL_FATAL(store_open(dir, 0, sample_key, &s, &e), 0);
+	CU_ASSERT_EQUAL(store_load(s, disk, &sum, note_skipped, NULL, &e), 0);
+	CU_ASSERT_EQUAL(sum.items, 0);
+	CU_ASSERT(!store_newest(s, "j2", CPA__WHAT__GENERATION, &it));
+	CU_ASSERT_EQUAL(store_drop(s, "j1", CPA__WHAT__GENERATION, 1, &e), ERR_NOT_FOUND);
+	store_close(s);
+}
+
+static void a_load_that_was_cut_short_is_done_again(void)
+{
+	struct store_saved sum;
+	struct err e = { 0 };
+	char path[FS_PATH_MAX];
+
+	saved_sample();
+	struct store *s = loaded(0, sample_key, &sum);
+	CU_ASSERT_EQUAL(store_drop(s, "j2", CPA__WHAT__GENERATION, 2, &e), 0);
+	store_close(s);
+	CU_ASSERT_EQUAL(unlink(fs_path(path, "%s/loaded", dir)), 0); /* as if killed in its midst */
+	CU_ASSERT_EQUAL_FATAL(store_open(dir, 0, sample_key, &s, &e), 0);
+	CU_ASSERT_EQUAL(store_load(s, disk, &sum, note_skipped, NULL, &e), 0);
+	CU_ASSERT_EQUAL(sum.items, 4);
+	CU_ASSERT_EQUAL(skipped_count, 0);
+	CU_ASSERT(sample_all_whole(s));
+	store_close(s);
+}
+
 static void a_directory_that_is_not_there_is_an_empty_save(void)
 {
 	struct store_saved sum;
@@ -255,6 +293,9 @@ static const struct test tests[] = {
 	  what_exceeds_the_budget_is_passed_over_newest_first_and_stays_on_disk },
 	{ "a chunk damaged in memory is not saved, and the rest is",
 	  a_chunk_damaged_in_memory_is_not_saved_and_the_rest_is },
+	{ "memory that lived through a restart is not loaded over",
+	  memory_that_lived_through_a_restart_is_not_loaded_over },
+	{ "a load that was cut short is done again", a_load_that_was_cut_short_is_done_again },
 	{ "a directory that is not there is an empty save", a_directory_that_is_not_there_is_an_empty_save },
 };
 
