@@ -110,8 +110,8 @@ int main(int argc, char **argv)
 		double raw = median(r.raw, rounds), ours = median(r.ours, rounds), whole = median(r.whole, rounds);
 		printf("%6u MiB %9.1f ms %9.1f ms %8.2f %9.1f ms\n", sizes_mib[i], raw, ours, ours / raw, whole);
 		n += snprintf(json + n, sizeof json - (size_t)n,
-			      "%s{\"mib\":%u,\"criu_frozen_ms\":%.1f,\"frozen_ms\":%.1f,\"ratio\":%.3f,\"whole_ms\":%.1f}",
-			      i ? "," : "", sizes_mib[i], raw, ours, ours / raw, whole);
+			      "%s{\"mib\":%u,\"criu_frozen_ms\":%.1f,\"frozen_ms\":%.1f,\"ratio\":%.3f,"
+			      "\"whole_ms\":%.1f}", i ? "," : "", sizes_mib[i], raw, ours, ours / raw, whole);
 	}
 	printf("%s]}\n", json);
 	return 0;

@@ -222,7 +222,8 @@ static void garbage_is_refused_without_harm(void)
 
 static const struct test tests[] = {
 	{"a dump becomes page images and page maps", a_dump_becomes_page_images_and_page_maps},
-	{"page files are used again and hold the new pages only", page_files_are_used_again_and_hold_the_new_pages_only},
+	{"page files are used again and hold the new pages only",
+	 page_files_are_used_again_and_hold_the_new_pages_only},
 	{"more pages than expected fit too", more_pages_than_expected_fit_too},
 	{"a stream cut anywhere is an error", a_stream_cut_anywhere_is_an_error},
 	{"impossible messages are refused", impossible_messages_are_refused},
