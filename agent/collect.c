@@ -259,9 +259,10 @@ int collect_open(struct agent *a, struct err *e)
 	a->collector = k;
 	uv_timer_init(&a->loop, &k->tick);
 	k->tick.data = k;
-	if (store_open(fs_path(dir, "%s/store", a->cfg.run), a->cfg.memory, a->manifest_key, &a->store, e) < 0 ||
-	    store_load(a->store, fs_path(dir, "%s/store", a->cfg.state), &loaded, skipped, k, e) < 0)
+	if (store_open(fs_path(dir, "%s/store", a->cfg.run), a->cfg.memory, a->manifest_key, &a->store, e) < 0)
 		return e->code;
+	if (store_load(a->store, fs_path(dir, "%s/store", a->cfg.state), &loaded, skipped, k, e) < 0)
+		log_error("save_not_loaded", "why=\"%s\"", e->text); /* what children hold will come again */
 	if (loaded.items)
 		log_info("loaded", "items=%zu skipped=%zu", loaded.items, loaded.skipped);
 	collect_reload(a);

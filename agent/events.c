@@ -43,7 +43,7 @@ static void on_event(void *ctx, const struct procevent *ev)
 		if (k->pid == ev->pid)
 			return; /* the pidfd's business */
 	j = job_of(p->agent, ev->parent);
-	if (j)
+	if (j && !j->busy) /* while it is restored, CRIU's helpers come and go */
 		log_info("process_failed", "job=%s name=%s pid=%d code=%d signal=%d", j->id, j->spec->name, (int)ev->pid,
 			 ev->code, ev->signal);
 }

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/bell.h"
 #include "agent/job_start.h"
 #include "agent/jobs.h"
 #include "agent/ports/launch.h"
@@ -136,6 +137,7 @@ void job_died(struct job *j)
 	j->died = false;
 	j->ending = how_it_ended(j);
 	job_unwatch(j);
+	bell_close(j);
 	job_kill(j); /* what it may have left in its cgroup */
 	/* the node's own generations of a program that dies right after a restore are not tried for ever */
 	j->pid = 0;

@@ -137,10 +137,9 @@ static int fill(struct shot *s, struct err *e)
 
 static int complete(struct shot *s, const char *dir, const char *manifest, struct err *e)
 {
-	static const struct images_size not_part[] = { { "dump.log", 0 }, { "restore.log", 0 } };
 	scoped_free uint8_t *sealed = NULL;
 	size_t len;
-	if (keep_cpinit(s->job, dir, e) < 0 || images_describe(dir, not_part, 2, s->g, e) < 0 || fill(s, e) < 0 ||
+	if (keep_cpinit(s->job, dir, e) < 0 || images_describe(dir, NULL, 0, s->g, e) < 0 || fill(s, e) < 0 ||
 	    manifest_pack_generation(s->g, s->job->agent->manifest_key, &sealed, &len, e) < 0)
 		return e->code;
 	return fs_write_aside(manifest, sealed, len, 0600, 0, e);
@@ -179,7 +178,7 @@ static void note(struct shot *s)
 	p->node = strdup(j->agent->cfg.name);
 	p->note = strdup(s->code < 0 ? s->err.text : "");
 	if (s->code == 0) {
-		p->size = s->g->size;
+		p->size = manifest_generation_bytes(s->g);
 		p->restorable = true;
 		p->levels = malloc(sizeof *p->levels);
 		if (p->levels)
@@ -241,7 +240,8 @@ static void done_shot(void *ctx)
 	note(s);
 	if (s->code == 0) {
 		log_info("snapshot", "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=%s", j->id,
-			 j->spec->name, (unsigned long long)s->g->generation, (unsigned long long)s->g->size,
+			 j->spec->name, (unsigned long long)s->g->generation,
+			 (unsigned long long)manifest_generation_bytes(s->g),
 			 (double)s->taken.frozen_ns / 1e6, (double)s->taken.total_ns / 1e6, s->reason);
 		job_gen_add(j, scoped_take(s->g), s->slot);
 		if (j->restored_from && j->last_generation > j->restored_from)

@@ -13,6 +13,7 @@
 #include "agent/verbs.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/chunk/manifest.h"
 
 const char *job_img_dir(const struct job *j, unsigned slot, char *buf)
 {
@@ -272,6 +273,10 @@ void job_remember_held(struct job *j, const Cpa__Holding *h)
 	Cpa__Holding *copy = holding_copy(h);
 	if (!copy)
 		return;
+	/* numbers go on from what others hold of it: none is ever used twice */
+	uint64_t *last = h->what == CPA__WHAT__KEYSET ? &j->last_keyset : &j->last_generation;
+	if (h->number > *last)
+		*last = h->number;
 	for (size_t i = 0; i < j->n_held; i++) {
 		Cpa__Holding *old = j->held[i];
 		bool same = old->what == h->what && strcmp(old->holder, h->holder) == 0 &&
@@ -316,7 +321,7 @@ uint64_t jobs_memory(const struct agent *a)
 	uint64_t bytes = 0;
 	for (struct job *j = a->jobs ? a->jobs->first : NULL; j; j = j->next)
 		for (size_t i = 0; i < j->n_gens; i++)
-			bytes += j->gens[i].g->size;
+			bytes += manifest_generation_bytes(j->gens[i].g);
 	return bytes;
 }
 
@@ -354,6 +359,8 @@ void jobs_close(struct agent *a)
 	if (!a->jobs)
 		return;
 	uv_close((uv_handle_t *)&a->jobs->tick, NULL);
-	for (struct job *j = a->jobs->first; j; j = j->next)
+	for (struct job *j = a->jobs->first; j; j = j->next) {
 		job_unwatch(j);
+		bell_close(j);
+	}
 }

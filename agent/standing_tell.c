@@ -8,6 +8,7 @@
 #include "agent/standing_impl.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/chunk/manifest.h"
 
 #define TELL_TIMEOUT_NS (2 * NS_PER_S)
 
@@ -37,7 +38,7 @@ void job_report(struct job *j, Cpa__Report *r, Cpa__Exit *ended)
 		r->generation = g->number;
 		r->generation_level = g->level;
 		r->generation_time_ns = g->g->time_ns;
-		r->generation_bytes = g->g->size;
+		r->generation_bytes = manifest_generation_bytes(g->g);
 	}
 	r->keys = (uint32_t)j->n_keys;
 	r->keys_bytes = j->keys_bytes;
@@ -146,7 +147,7 @@ void job_tell_gen(struct job *j, const struct gen *g)
 	h.url = a->url;
 	h.time_ns = g->g->time_ns;
 	h.incarnation = g->g->incarnation;
-	h.bytes = g->g->size;
+	h.bytes = manifest_generation_bytes(g->g);
 	levels_tell_hold(a, j->id, &h);
 }
 

@@ -196,12 +196,32 @@ uint32_t manifest_uid(const struct manifest *m)
 	return m->gen ? m->gen->uid : m->keys->uid;
 }
 
+/* What of a file takes room: an arena is mostly a hole. */
+static uint64_t filled(const Cpa__File *f)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t i = 0; i < chunk_count(f->size); i++)
+		if (!chunk_id_is_zero(f->chunks.data + i * CHUNK_ID_BYTES))
+			sum += chunk_len(f->size, i);
+	return sum;
+}
+
+uint64_t manifest_generation_bytes(const Cpa__Generation *gen)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < gen->n_files; i++)
+		sum += filled(gen->files[i]);
+	return sum;
+}
+
 uint64_t manifest_bytes(const struct manifest *m)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; manifest_file(m, i); i++)
-		sum += manifest_file(m, i)->size;
+		sum += filled(manifest_file(m, i));
 	return sum;
 }
 
