@@ -217,12 +217,11 @@ static void promote(struct bus_peer *peer)
 static void locate(struct bus *bus, struct bus_peer *peer, const struct parts *p)
 {
 	struct link *l = peer->link;
+	int works = l && l->known && !strcmp(l->name, peer->name); /* else another agent has taken its port */
 
-	if (l && l->known && !same(l->life, peer->now.life) && !strcmp(l->name, peer->name)) {
-		l->known = 0; /* started again: its old token is void */
-		l->asking = 0;
-	}
-	if (!p->url[0] || (l && (l->known || !strcmp(l->url, p->url))))
+	if (works && !same(l->life, peer->now.life))
+		l->known = l->asking = works = 0; /* started again: its old token is void */
+	if (!p->url[0] || works || (l && !strcmp(l->url, p->url)))
 		return;
 	struct link *there = bus_link_get(bus, p->url);
 

@@ -306,6 +306,7 @@ static void a_name_follows_its_agent_to_another_port(void)
 	struct agent squatter;
 
 	agent_open(&squatter, "squatter", old); /* not the one that is meant */
+	CU_ASSERT(UNTIL(bus_peer_by_name(a.bus, "squatter") != NULL));
 	agent_open(&b, "b", "tcp://127.0.0.1:0");
 	ask(&b, peer_of(&b, &a), "I am b again", LONG, &r);
 	CU_ASSERT(UNTIL(r.done && across.done));

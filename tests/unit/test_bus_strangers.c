@@ -371,6 +371,35 @@ static void messages_for_others_and_our_own_come_back_are_dropped(void)
 	all_closed();
 }
 
+static void only_who_was_asked_may_answer(void)
+{
+	struct agent b, c;
+	struct answer r;
+	struct hand h;
+
+	agent_open(&b, "b", "tcp://127.0.0.1:0");
+	agent_open(&c, "c", "tcp://127.0.0.1:0");
+	c.defer = 1;
+	hand_open(&h, &b);
+	hand_greet(&h);
+	ask(&b, peer_of(&b, &c), "the truth?", LONG, &r);
+	CU_ASSERT(UNTIL(c.calls == 1));
+	struct frame f = frame_make(&h, KIND_REPLY, 1, "a lie", 5); /* the first id of b's life */
+
+	frame_send(&h, &f);
+	f = frame_make(&h, KIND_NOTE, 0, "note 0", 6);
+	frame_send(&h, &f);
+	CU_ASSERT(UNTIL(b.notes == 1));
+	CU_ASSERT(!r.done);
+	bus_reply(c.kept[0], "the truth", 9, NULL, 0);
+	CU_ASSERT(UNTIL(r.done));
+	CU_ASSERT_STRING_EQUAL(r.text, "the truth");
+	hand_close(&h);
+	bus_close(b.bus);
+	bus_close(c.bus);
+	all_closed();
+}
+
 static void bodies_of_any_shape_do_no_harm_even_with_the_right_key(void)
 {
 	struct agent b;
@@ -421,6 +450,7 @@ static const struct test tests[] = {
 	  a_token_of_no_meaning_is_answered_stale_but_not_each_time },
 	{ "messages for others, and our own come back, are dropped",
 	  messages_for_others_and_our_own_come_back_are_dropped },
+	{ "only who was asked may answer", only_who_was_asked_may_answer },
 	{ "bodies of any shape do no harm, even with the right key",
 	  bodies_of_any_shape_do_no_harm_even_with_the_right_key },
 };
