@@ -242,6 +242,8 @@ void node_registered(struct node *n, uint64_t term, uint64_t seq, int64_t length
 	stand(n, STANDING_LEASED, acts);
 	set_deadline(n, acts);
 	add(n, acts, NODE_THAW_ALL);
+	/* at once, because it shows the registry that its answer was heard */
+	add(n, acts, NODE_SEND_RENEWAL)->seq = lease_sent(&n->lease, now);
 	node_tick(n, now, acts);
 }
 

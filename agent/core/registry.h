@@ -43,6 +43,7 @@ struct reg_node {
 	enum node_state state;
 	bool drained; /* persisted */
 	bool joined;  /* it registered in this life of the registry */
+	bool answers; /* it renewed since, so it hears us too; before that it gets no jobs */
 	int64_t lease; /* the length last granted */
 	int64_t heard, expires;
 	uint32_t jobs; /* live jobs it owns */
@@ -194,7 +195,9 @@ struct job_claim {
 	bool by_keys;
 };
 
-/* Registration. verdicts: room for count, filled in the order of claims; *lease: the length granted. Jobs that the
+/* Registration. One that comes again without a renewal in between is from a node that does not hear us: it gets what
+ * is left of its lease, and nothing when that is little, so that it runs out and its jobs go on elsewhere.
+ * verdicts: room for count, filled in the order of claims; *lease: the length granted. Jobs that the
  * registry thinks are there and that are not listed are gone from that node. A term that is not newer than the last
  * of the same session: ANSWER_REFUSED (an old message; no reply needed). acts holds only records to persist and notes: perform
  * them, then answer, then call registry_tick(), which gives the orders that follow. */

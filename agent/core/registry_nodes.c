@@ -28,14 +28,20 @@ int64_t registry_hello(const struct registry *r)
 
 static void hear(struct registry *r, struct reg_node *n, int64_t now)
 {
-	if (n->state == NODE_DOWN || !n->joined)
-		r->places_stale = true;
 	n->state = NODE_UP;
 	n->heard = now;
 	n->lease = r->config.lease;
 	int64_t end = lease_expiry(now, n->lease);
 	if (n->expires == CORE_NEVER || end > n->expires)
 		n->expires = end;
+}
+
+/* A node that came, or can be spoken to again, may be what waiting jobs wait for. */
+static void wake_waiting(struct registry *r, int64_t now)
+{
+	for (struct reg_job *j = r->waiting; j; j = j->wait_next)
+		if ((j->pending == REG_WAIT || j->pending == REG_ASK) && j->resend_at > now)
+			j->resend_at = now;
 }
 
 enum reg_answer registry_renew(struct registry *r, const char *node, const uint8_t session[CORE_SESSION],
@@ -46,6 +52,11 @@ enum reg_answer registry_renew(struct registry *r, const char *node, const uint8
 	    memcmp(n->info.session, session, CORE_SESSION) != 0)
 		return ANSWER_UNKNOWN;
 	hear(r, n, now);
+	if (!n->answers) {
+		n->answers = true;
+		r->places_stale = true;
+		wake_waiting(r, now);
+	}
 	*lease = n->lease;
 	return ANSWER_OK;
 }
@@ -136,14 +147,6 @@ static void release_unlisted(struct registry *r, struct reg_node *n, int64_t now
 	}
 }
 
-/* A node that came may be what waiting jobs wait for. */
-static void wake_waiting(struct registry *r, int64_t now)
-{
-	for (struct reg_job *j = r->waiting; j; j = j->wait_next)
-		if ((j->pending == REG_WAIT || j->pending == REG_ASK) && j->resend_at > now)
-			j->resend_at = now;
-}
-
 static void note_up(struct reg_node *n, bool known, bool same_life, struct actions *acts)
 {
 	struct action *a = act_add(acts, ACT_NODE_UP, NULL, n->info.name);
@@ -152,6 +155,18 @@ static void note_up(struct reg_node *n, bool known, bool same_life, struct actio
 			: same_life		 ? "registered again"
 						 : "its agent or this one was restarted");
 	act_add(acts, ACT_PERSIST_NODE, NULL, n->info.name);
+}
+
+/* All of it, or what is left of the one before for a node that has not answered since; 0: not worth granting. */
+static int64_t lease_to_grant(const struct registry *r, const struct reg_node *n, bool same_life, int64_t now)
+{
+	int64_t full = r->config.lease;
+	if (!same_life || n->answers || n->state == NODE_DOWN)
+		return full;
+	int64_t left = n->expires - now - lease_margin(full);
+	if (left >= full)
+		return full;
+	return left >= full / 4 ? left : 0;
 }
 
 enum reg_answer registry_register(struct registry *r, const struct node_info *info, const struct job_claim *claims,
@@ -165,21 +180,25 @@ enum reg_answer registry_register(struct registry *r, const struct node_info *in
 	bool same_life = n->joined && !memcmp(n->info.session, info->session, CORE_SESSION);
 	if (same_life && info->term <= n->info.term)
 		return ANSWER_REFUSED;
+	int64_t length = lease_to_grant(r, n, same_life, now);
+	if (!length)
+		return ANSWER_REFUSED;
 	note_up(n, known, same_life, acts);
 	n->info = *info;
 	if (n->info.other_count > CORE_PARENTS)
 		n->info.other_count = CORE_PARENTS;
 	r->places_stale = true;
-	hear(r, n, now);
+	if (length == r->config.lease)
+		hear(r, n, now);
 	n->joined = true;
+	n->answers = false;
 	r->mark++;
 	for (size_t i = 0; i < count; i++) {
 		core_copy(verdicts[i].job, CORE_UUID, claims[i].spec.uuid);
 		verdicts[i].verdict = judge(r, n, &claims[i], now, acts);
 	}
 	release_unlisted(r, n, now, acts);
-	wake_waiting(r, now);
-	*lease = n->lease;
+	*lease = length;
 	return ANSWER_OK;
 }
 

@@ -45,9 +45,9 @@ static bool ours_is_newer(const struct registry *r, const struct reg_job *j, uin
 		return false;
 	const struct reg_node *n = reg_node_find(r, j->owner);
 	bool same_node = n && !strcmp(j->owner, node);
-	/* whoever the node registered with last knows what it has */
-	if (same_node && job_live(j->state))
-		return n->info.term > term;
+	/* what runs here is not let go; but whoever its node registered with last knows what that has */
+	if (job_live(j->state))
+		return !same_node || n->info.term > term;
 	if (j->incarnation != incarnation)
 		return j->incarnation > incarnation;
 	return !same_node || n->info.term > term;

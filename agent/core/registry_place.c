@@ -8,7 +8,7 @@ static void fill(struct place_node *p, const struct reg_node *n)
 {
 	*p = (struct place_node){
 		.name = n->info.name,
-		.up = n->joined && n->state != NODE_DOWN,
+		.up = n->joined && n->answers && n->state != NODE_DOWN,
 		.drained = n->drained,
 		.jobs = n->jobs,
 		.memory_used = n->memory_used,

@@ -105,6 +105,11 @@ void sim_heal_all(struct sim *s)
 {
 	s->opt.loss = s->opt.duplicate = s->opt.slow = 0;
 	sim_cut_tops(s, false);
+	for (int t = 0; t < s->opt.tops; t++) {
+		s->tops[t].crash_after = 0;
+		if (!s->tops[t].up)
+			top_boot(s, t, false);
+	}
 	for (int i = 0; i < s->opt.nodes; i++) {
 		struct sim_node *n = &s->nodes[i];
 		n->cut_in = n->cut_out = 0;
@@ -114,11 +119,6 @@ void sim_heal_all(struct sim *s)
 			node_boot(s, n);
 		node_run_ticks(s, n);
 		sim_drain(s, i, false);
-	}
-	for (int t = 0; t < s->opt.tops; t++) {
-		s->tops[t].crash_after = 0;
-		if (!s->tops[t].up)
-			top_boot(s, t, false);
 	}
 }
 
