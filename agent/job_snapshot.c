@@ -163,7 +163,28 @@ static void run_shot(void *ctx)
 		fs_remove_tree(dir, NULL); /* a full disk has room again */
 }
 
-static void note(struct shot *s)
+/* A complete generation in the words of its job's history. */
+static Cpa__Past *past_of(const Cpa__Generation *g)
+{
+	Cpa__Past *p = malloc(sizeof *p);
+	if (!p)
+		return NULL;
+	cpa__past__init(p);
+	p->generation = g->generation;
+	p->time_ns = g->time_ns;
+	p->reason = strdup(g->reason);
+	p->frozen_ns = g->frozen_ns;
+	p->incarnation = g->incarnation;
+	p->node = strdup(g->node);
+	p->size = manifest_generation_bytes(g);
+	p->levels = malloc(sizeof *p->levels);
+	if (p->levels)
+		p->levels[p->n_levels++] = 1;
+	return p;
+}
+
+/* One that failed: why, and that it is not there. */
+static void note_failure(struct shot *s)
 {
 	struct job *j = s->job;
 	Cpa__Past *p = malloc(sizeof *p);
@@ -173,25 +194,14 @@ static void note(struct shot *s)
 	p->generation = j->last_generation;
 	p->time_ns = clock_real_ns();
 	p->reason = strdup(s->reason);
-	p->frozen_ns = (uint64_t)s->taken.frozen_ns;
 	p->incarnation = j->incarnation;
 	p->node = strdup(j->agent->cfg.name);
-	p->note = strdup(s->code < 0 ? s->err.text : "");
-	if (s->code == 0) {
-		p->size = manifest_generation_bytes(s->g);
-		p->restorable = true;
-		p->levels = malloc(sizeof *p->levels);
-		if (p->levels)
-			p->levels[p->n_levels++] = 1;
-	}
+	p->note = strdup(s->err.text);
 	job_history_add(j, p);
 }
 
 static void drop_gen(struct job *j, size_t i)
 {
-	Cpa__Past *p = job_history_find(j, j->gens[i].number);
-	if (p && p->n_levels <= 1)
-		p->restorable = false;
 	cpa__generation__free_unpacked(j->gens[i].g, NULL);
 	memmove(&j->gens[i], &j->gens[i + 1], (--j->n_gens - i) * sizeof *j->gens);
 }
@@ -207,11 +217,14 @@ void job_gen_add(struct job *j, Cpa__Generation *g, unsigned slot)
 			if (p)
 				job_history_add(j, p);
 		}
+	Cpa__Past *own = job_history_find(j, g->generation) ? NULL : past_of(g);
+	if (own)
+		job_history_add(j, own);
 	for (size_t i = 0; i < j->n_gens; i++)
 		if (j->gens[i].slot == slot || j->gens[i].number == g->generation)
 			drop_gen(j, i--);
 	j->gens[j->n_gens++] = (struct gen){ .number = g->generation, .slot = slot, .level = 1, .g = g };
-	for (size_t i = 0; i < j->n_gens && j->n_gens > keep; i++) {
+	for (size_t i = 0; i + keep < j->n_gens; i++) { /* the oldest, never one of the newest `keep` */
 		if (j->gens[i].fetched_until > clock_boot_ns() && j->n_gens <= keep + 2)
 			continue; /* its parent is in the middle of it */
 		char path[FS_PATH_MAX], dir[FS_PATH_MAX - 16];
@@ -237,7 +250,6 @@ static void done_shot(void *ctx)
 	struct shot *s = ctx;
 	struct job *j = s->job;
 	j->busy = false;
-	note(s);
 	if (s->code == 0) {
 		log_info("snapshot", "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=%s", j->id,
 			 j->spec->name, (unsigned long long)s->g->generation,
@@ -249,6 +261,7 @@ static void done_shot(void *ctx)
 		job_tell_gen(j, &j->gens[j->n_gens - 1]);
 		levels_offer(j, j->spec->level);
 	} else {
+		note_failure(s);
 		for (size_t i = 0; i < j->n_gens; i++) /* what lay in that slot is gone */
 			if (j->gens[i].slot == s->slot)
 				drop_gen(j, i--);

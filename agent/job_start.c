@@ -203,7 +203,6 @@ static void took_over(struct job *j, struct start *s)
 		if (g)
 			g->bad = true;
 		if (p) {
-			p->restorable = p->n_levels > 1;
 			free(p->note);
 			p->note = strdup("damaged on its node: not used");
 		}

@@ -251,7 +251,6 @@ static void past_held(Cpa__Past *p, uint32_t level)
 		return;
 	p->levels = more;
 	p->levels[p->n_levels++] = level;
-	p->restorable = true;
 }
 
 static Cpa__Holding *holding_copy(const Cpa__Holding *h)

@@ -29,8 +29,9 @@ static void fill_sources(struct registrar *g, const struct reg_job *j, Cpa__Hold
 	for (size_t i = 0; i < j->held_count; i++) {
 		const struct holding *h = &j->held[i];
 		Cpa__Holding *m = &v[*n];
+		const struct reg_node *at = registry_node(&g->reg, h->holder);
 		const char *url = url_of(g, h->holder);
-		if (!url[0])
+		if (!url[0] || (at && at->state == NODE_DOWN))
 			continue;
 		cpa__holding__init(m);
 		m->what = h->kind == SOURCE_KEYS ? CPA__WHAT__KEYSET : CPA__WHAT__GENERATION;

@@ -159,7 +159,10 @@ void standing_start(struct agent *a, const Cpa__Start *order, Cpa__Answer *answe
 		answer->text = "that order is for an earlier life of this agent";
 		return;
 	}
-	switch (node_start(&s->core, order->spec->job, order->incarnation, order->term, clock_boot_ns())) {
+	enum start_answer what = node_start(&s->core, order->spec->job, order->incarnation, order->term, clock_boot_ns());
+	log_debug("start_ordered", "job=%s incarnation=%u term=%llu answer=%d", order->spec->job, order->incarnation,
+		  (unsigned long long)order->term, (int)what);
+	switch (what) {
 	case START_TAKE:
 		take_order(s, order);
 		break;

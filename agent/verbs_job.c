@@ -128,7 +128,18 @@ void verb_registry_restore(struct request *rq, const struct reg_job *j)
 
 /* ---- history ---- */
 
-static json_t *doc_past(const Cpa__Past *p)
+/* Can it be restored: it is whole on this node, or it is among the newest that a level above keeps. */
+static bool restorable(struct job *j, size_t at)
+{
+	const Cpa__Past *p = j->history[at];
+	struct gen *g = job_gen_find(j, p->generation);
+	size_t newer = 0;
+	for (size_t i = at + 1; i < j->n_history; i++)
+		newer += j->history[i]->n_levels > 1;
+	return (g && !g->bad) || (p->n_levels > 1 && newer < j->spec->keep);
+}
+
+static json_t *doc_past(const Cpa__Past *p, bool can_restore)
 {
 	json_t *levels = json_array();
 	for (size_t i = 0; i < p->n_levels; i++)
@@ -136,7 +147,7 @@ static json_t *doc_past(const Cpa__Past *p)
 	json_t *doc = json_pack("{s:I,s:o,s:s,s:I,s:I,s:f,s:o,s:b}", "generation", (json_int_t)p->generation, "time",
 				doc_time(p->time_ns), "reason", p->reason, "size_bytes", (json_int_t)p->size,
 				"stored_bytes", (json_int_t)p->stored, "frozen_seconds", (double)p->frozen_ns / 1e9,
-				"levels", levels, "restorable", p->restorable);
+				"levels", levels, "restorable", can_restore);
 	json_object_set_new(doc, "incarnation", json_integer(p->incarnation));
 	json_object_set_new(doc, "node", json_string(p->node));
 	json_object_set_new(doc, "note", p->note[0] ? json_string(p->note) : json_null());
@@ -147,6 +158,6 @@ void verb_history(struct request *rq, struct job *j)
 {
 	json_t *list = json_array();
 	for (size_t i = 0; i < j->n_history; i++)
-		json_array_append_new(list, doc_past(j->history[i]));
+		json_array_append_new(list, doc_past(j->history[i], restorable(j, i)));
 	request_reply(rq, json_pack("{s:s,s:s,s:o}", "job", j->id, "name", j->spec->name, "generations", list), NULL, 0);
 }
