@@ -55,6 +55,8 @@ static void client_link(struct control *c, struct client *cl)
 		uv_timer_start(&c->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
+#define GROUPS_MAX 65536 /* NGROUPS_MAX of Linux */
+
 static int who_is_it(struct client *cl)
 {
 	struct ucred who;
@@ -66,6 +68,14 @@ static int who_is_it(struct client *cl)
 	cl->rq.uid = who.uid;
 	cl->rq.gid = who.gid;
 	cl->rq.pid = who.pid;
+	len = GROUPS_MAX * sizeof(gid_t);
+	cl->rq.groups = malloc(len);
+	if (!cl->rq.groups || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, cl->rq.groups, &len))
+		return -1;
+	cl->rq.n_groups = len / sizeof(gid_t);
+	gid_t *fit = realloc(cl->rq.groups, len ? len : sizeof(gid_t));
+	if (fit)
+		cl->rq.groups = fit;
 	return 0;
 }
 

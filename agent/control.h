@@ -26,6 +26,8 @@ struct control_request {
 	uid_t uid; /* who asks: SO_PEERCRED */
 	gid_t gid;
 	pid_t pid;
+	gid_t *groups; /* supplementary: SO_PEERGROUPS */
+	size_t n_groups;
 	json_t *json;        /* an object; borrowed */
 	const char *verb;    /* its "verb"; "" when it has none */
 	const uint8_t *data; /* borrowed; NULL when len is 0 */

@@ -31,6 +31,7 @@ static void free_when_done(struct client *cl)
 		return;
 	drop_body(cl);
 	free(cl->reply);
+	free(cl->rq.groups);
 	free(cl);
 }
 

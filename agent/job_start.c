@@ -287,7 +287,8 @@ void job_start(struct job *j, struct start_from *from)
 void job_note_quick_death(struct job *j)
 {
 	struct gen *g = job_gen_find(j, j->restored_from);
-	if (!j->restored_from || !g || clock_boot_ns() - j->started_ns > QUICK_DEATH_NS || j->stopping)
+	if (!j->restored_from || !g || clock_boot_ns() - j->started_ns > QUICK_DEATH_NS || j->stopping ||
+	    (j->ending.code == 0 && j->ending.signal == 0))
 		return;
 	g->crashes++;
 	log_warn("restored_job_died_at_once", "job=%s generation=%llu times=%u", j->id,

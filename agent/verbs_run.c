@@ -7,6 +7,7 @@
 #include "agent/job_start.h"
 #include "agent/registrar.h"
 #include "agent/standing.h"
+#include "agent/submitter.h"
 #include "agent/verbs.h"
 #include "lib/base/clock.h"
 #include "lib/base/fs.h"
@@ -48,7 +49,7 @@ static bool has_nul(const ProtobufCBinaryData *b)
 	return memchr(b->data, '\0', b->len) != NULL;
 }
 
-static int check_spec(Cpa__Spec *spec, uid_t uid, struct err *e)
+static int check_spec(Cpa__Spec *spec, struct err *e)
 {
 	if (spec->n_argv == 0 || spec->argv[0].len == 0)
 		return err_set(e, ERR_USAGE, "no command; say what to run: cpagent run -- CMD ARG…");
@@ -61,8 +62,6 @@ static int check_spec(Cpa__Spec *spec, uid_t uid, struct err *e)
 	if (spec->name[0] && !seal_name_ok(spec->name))
 		return err_set(e, ERR_USAGE, "%s: not a job's name; use letters, digits, '.', '_' and '-', at most 64",
 			       spec->name);
-	if (uid != 0 && spec->uid != uid)
-		return err_set(e, ERR_DENIED, "a job runs as the user who starts it");
 	if (spec->keep > JOBS_KEEP_MAX)
 		return err_set(e, ERR_USAGE, "--keep: at most %d generations can be kept", JOBS_KEEP_MAX);
 	if (spec->keep == 0)
@@ -70,7 +69,6 @@ static int check_spec(Cpa__Spec *spec, uid_t uid, struct err *e)
 	return 0;
 }
 
-/* Groups and gid are the kernel's business on the user's side; only root may name others. */
 static Cpa__Spec *take_spec(struct request *rq, struct err *e)
 {
 	scoped_free char *uuid = NULL;
@@ -80,7 +78,7 @@ static Cpa__Spec *take_spec(struct request *rq, struct err *e)
 		err_set(e, ERR_USAGE, "the request holds no job; is the cpagent command of another version?");
 		return NULL;
 	}
-	if (check_spec(spec, rq->uid, e) < 0 || fs_read("/proc/sys/kernel/random/uuid", 64, &uuid, &n, e) < 0) {
+	if (check_spec(spec, e) < 0 || submitter_check(rq, spec, e) < 0 || fs_read("/proc/sys/kernel/random/uuid", 64, &uuid, &n, e) < 0) {
 		cpa__spec__free_unpacked(spec, NULL);
 		return NULL;
 	}
@@ -109,6 +107,8 @@ static void settled(struct running *r, int code, const char *text, int launch_st
 		answer_run(r->rq, r->spec, r->spec->node);
 	} else {
 		err_set(&e, code, "%s", text && *text ? text : "it could not be started");
+		if (code == ERR_FAILED && !launch_status)
+			launch_status = 125;
 		request_fail_launch(r->rq, launch_status, &e);
 	}
 	free_running(r);
