@@ -41,10 +41,12 @@ def children(pid):
 
 
 def as_arguments(options):
-    """level=2, on_isolation="run", parent=["a", "b"] as they stand on a command line; None leaves one out."""
+    """level=2, on_isolation="run", parent=["a", "b"] as they stand on a command line; None leaves one out, True is bare."""
     for name, value in options.items():
         for each in value if isinstance(value, (list, tuple)) else [value]:
-            if each is not None:
+            if each is True:
+                yield "--" + name.replace("_", "-")
+            elif each is not None:
                 yield from ("--" + name.replace("_", "-"), str(each))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""run.py [TOPIC | WORD-OF-A-TEST]...: the system tests: real agents, programs and CRIU on namespaced nodes.
+"""run.py [TOPIC | PART-OF-A-NAME]...: the system tests: real agents, programs and CRIU on namespaced nodes.
 
 One process per topic (test_TOPIC.py), as many at a time as there are processors. B names the build, SAN tells that it
 has sanitizers. Prints what failed and, last, "N passed, N failed".

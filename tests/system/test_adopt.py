@@ -55,7 +55,7 @@ def a_job_that_failed_while_the_agent_was_away_is_started_again(c, n1):
 @test
 def a_foreground_run_goes_on_when_its_agent_is_restarted(c, n1):
     go = os.path.join(c.shared, "go")
-    fg = n1.popen("run", "--name", "onward", "--", "sh", "-c",
+    fg = n1.popen("run", "--name", "onward", "--restart", "temporary", "--", "sh", "-c",
                   "echo before; while [ ! -e %s ]; do sleep 0.05; done; echo after; exit 4" % go)
     assert fg.stdout.readline() == "before\n"
     n1.agent_kill()

@@ -50,3 +50,11 @@ def wait_on(path, node, timeout):
     """Until it ticks on this node; the moment of its first tick there, of this stay."""
     wait_until(lambda: (last(path) or (0, ""))[1] == node.address, timeout, "ticks on %s" % node.name)
     return stays(path)[-1][1]
+
+
+def went_back(path, timeout=10):
+    """Until its ticks have gone back, as after a restore; the tick that it went on from, the last time."""
+    def found():
+        n = [tick for _, _, tick, _ in read(path)]
+        return [b for a, b in zip(n, n[1:]) if b <= a]
+    return wait_until(found, timeout, "%s goes back to an earlier tick" % path)[-1]
