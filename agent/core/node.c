@@ -131,6 +131,7 @@ static void ask(struct node *n, int64_t now, struct node_actions *acts)
 	n->answer_by = now + patience(n);
 	struct node_action *a = add(n, acts, n->lease.deadline ? NODE_SEND_REGISTER : NODE_SEND_HELLO);
 	a->seq = n->asked_seq;
+	a->held = n->lease.deadline > now ? n->lease.deadline - now : 1;
 }
 
 static void seek(struct node *n, int64_t now, bool next, struct node_actions *acts)

@@ -23,7 +23,7 @@ const char *standing_name(enum standing s);
 
 enum node_do {
 	NODE_SEND_HELLO,    /* to parents[parent], with seq; answer: node_granted() or node_refused() */
-	NODE_SEND_REGISTER, /* to parents[parent]: term, seq, and all jobs here: live ones, also those that are being
+	NODE_SEND_REGISTER, /* to parents[parent]: term, seq, held, and all jobs here: live ones, also those that are being
 			       killed, and ended ones that the registry has not acknowledged; answer: node_registered() or node_refused() */
 	NODE_SEND_RENEWAL,  /* to parents[parent]: term, seq; answer: node_granted() or node_refused() */
 	NODE_SET_DEADLINE,  /* write deadline where cpfence reads it; 0: no deadline */
@@ -39,6 +39,7 @@ struct node_action {
 	int parent;
 	uint64_t term, seq;
 	int64_t deadline;
+	int64_t held; /* goes into node_info */
 	enum standing old, now_is;
 	char job[CORE_UUID];
 };

@@ -31,6 +31,7 @@ struct node_info {
 	int level;              /* only level 1 runs jobs */
 	uint8_t session[CORE_SESSION];
 	uint64_t term;
+	int64_t held; /* ns left of the lease it has, from whichever registry, at least 1; 0: not said */
 	struct machine has;
 	/* Other parents it would turn to. One that is not an agent below this registry has a registry of its own, so
 	 * that must be asked before a job of this node is given away (ACT_ASK). */
@@ -196,7 +197,8 @@ struct job_claim {
 };
 
 /* Registration. One that comes again without a renewal in between is from a node that does not hear us: it gets what
- * is left of its lease, and nothing when that is little, so that it runs out and its jobs go on elsewhere.
+ * is left of its lease, and nothing when that is little, so that it runs out and its jobs go on elsewhere. (Only if
+ * it says what it holds: else it may hold more, from another registry, than this one knows of.)
  * verdicts: room for count, filled in the order of claims; *lease: the length granted. Jobs that the
  * registry thinks are there and that are not listed are gone from that node. A term that is not newer than the last
  * of the same session: ANSWER_REFUSED (an old message; no reply needed). acts holds only records to persist and notes: perform

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No lease is longer: what a node says beyond it is not believed. */
+#define LONGEST_HELD (24 * 3600 * CORE_S)
+
 const char *node_state_name(enum node_state s)
 {
 	static const char *const names[] = {[NODE_UP] = "up", [NODE_SUSPECT] = "suspect", [NODE_DOWN] = "down"};
@@ -158,10 +161,12 @@ static void note_up(struct reg_node *n, bool known, bool same_life, struct actio
 }
 
 /* All of it, or what is left of the one before for a node that has not answered since; 0: not worth granting. */
-static int64_t lease_to_grant(const struct registry *r, const struct reg_node *n, bool same_life, int64_t now)
+static int64_t lease_to_grant(const struct registry *r, struct reg_node *n, int64_t held, bool same_life, int64_t now)
 {
 	int64_t full = r->config.lease;
-	if (!same_life || n->answers || n->state == NODE_DOWN)
+	if (n->expires != CORE_NEVER && held && lease_expiry(now, held) > n->expires)
+		n->expires = lease_expiry(now, held);
+	if (!held || !same_life || n->answers || n->state == NODE_DOWN)
 		return full;
 	int64_t left = n->expires - now - lease_margin(full);
 	if (left >= full)
@@ -180,7 +185,8 @@ enum reg_answer registry_register(struct registry *r, const struct node_info *in
 	bool same_life = n->joined && !memcmp(n->info.session, info->session, CORE_SESSION);
 	if (same_life && info->term <= n->info.term)
 		return ANSWER_REFUSED;
-	int64_t length = lease_to_grant(r, n, same_life, now);
+	int64_t held = info->held > 0 && info->held < LONGEST_HELD ? info->held : 0;
+	int64_t length = lease_to_grant(r, n, held, same_life, now);
 	if (!length)
 		return ANSWER_REFUSED;
 	note_up(n, known, same_life, acts);
@@ -190,6 +196,8 @@ enum reg_answer registry_register(struct registry *r, const struct node_info *in
 	r->places_stale = true;
 	if (length == r->config.lease)
 		hear(r, n, now);
+	if (lease_expiry(now, held) > n->expires)
+		n->expires = lease_expiry(now, held);
 	n->joined = true;
 	n->answers = false;
 	r->mark++;

@@ -46,7 +46,8 @@ void node_run_ticks(struct sim *s, struct sim_node *n)
 /* ---- actions ------------------------------------------------------------------------------------ */
 static void send_register(struct sim *s, struct sim_node *n, const struct node_action *a)
 {
-	struct msg m = {.kind = MSG_REGISTER, .from = n->id, .to = a->parent, .term = a->term, .seq = a->seq};
+	struct msg m = {.kind = MSG_REGISTER, .from = n->id, .to = a->parent, .term = a->term, .seq = a->seq,
+			.length = a->held};
 	m.claims = calloc(n->copy_count + 1, sizeof *m.claims);
 	if (!m.claims)
 		abort();

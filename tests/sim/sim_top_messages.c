@@ -8,7 +8,7 @@
 static struct node_info info_of(struct sim *s, int top, const struct msg *m)
 {
 	const struct sim_node *n = node_of(s, m->from);
-	struct node_info info = {.level = 1, .term = m->term, .has = {.cpus = 2}};
+	struct node_info info = {.level = 1, .term = m->term, .held = m->length, .has = {.cpus = 2}};
 	core_copy(info.name, sizeof info.name, n->name);
 	memcpy(info.session, &m->from_life, sizeof m->from_life);
 	for (int t = 0; t < s->opt.tops; t++)
