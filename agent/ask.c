@@ -27,6 +27,7 @@ static void join(struct agent *a, const Cpa__Join *q, Cpa__Answer *answer, Cpa__
 		collect_join(a, q->agent);
 	joined->name = a->cfg.name;
 	joined->level = a->cfg.level;
+	joined->top = a->registrar ? a->cfg.level : standing_top(a);
 	joined->registry = a->registrar ? a->cfg.name : (char *)(uintptr_t)standing_registry_name(a);
 	if (!a->registrar)
 		joined->registry_url = (char *)(uintptr_t)standing_registry_url(a);
@@ -69,7 +70,7 @@ static bool answer_now(struct agent *a, const Cpa__Ask *ask, const struct bus_ms
 		join(a, ask->join, answer, joined);
 		return true;
 	case CPA__ASK__WHAT_OFFER:
-		collect_offer(a, msg->from, ask->offer->job, ask->offer->level);
+		collect_offer(a, msg->from, ask->offer);
 		return true;
 	case CPA__ASK__WHAT_START:
 		standing_start(a, ask->start, answer);

@@ -35,7 +35,7 @@ static void on_ring(uv_poll_t *p, int status, int events)
 		/* however often it rang */
 	}
 	if (keyset_look(b->job, &seen) == 0 && seen.wanted > 1)
-		levels_offer(b->job, seen.wanted);
+		levels_offer(b->job, seen.wanted, true);
 }
 
 static int bind_bell(const struct job *j)

@@ -51,38 +51,58 @@ void collect_next(struct child *c)
 	struct offer *o = c->offers;
 	if (o) {
 		c->offers = o->next;
-		collect_from(c, o->job, o->level);
+		collect_from(c, o->job, o->level, o->asked);
 		free(o);
 	} else if (c->all_due) {
 		c->all_due = false;
-		collect_from(c, "", 0);
+		collect_from(c, "", 0, false);
 	}
 }
 
-void collect_offer(struct agent *a, const char *name, const char *job, uint32_t level)
+/* The list's entry for a job, made if there is none. */
+static struct offer *offer_for(struct child *c, const char *job)
+{
+	struct offer **p = &c->offers;
+	while (*p && strcmp((*p)->job, job) != 0)
+		p = &(*p)->next;
+	if (!*p && (*p = calloc(1, sizeof **p))) {
+		core_copy((*p)->job, sizeof (*p)->job, job);
+		(*p)->level = 1;
+	}
+	return *p;
+}
+
+void collect_offer(struct agent *a, const char *name, const Cpa__Offer *offer)
 {
 	struct child *c = a->collector ? find_child(a->collector, name) : NULL;
-	if (!c)
+	if (!c || (!a->cfg.automatic && !offer->asked))
 		return;
-	if (!job[0]) {
+	struct offer *o = offer->job[0] ? offer_for(c, offer->job) : NULL;
+	if (!offer->job[0])
 		c->all_due = true;
-		collect_next(c);
-		return;
-	}
-	struct offer **p = &c->offers;
-	for (; *p; p = &(*p)->next)
-		if (strcmp((*p)->job, job) == 0)
-			break;
-	if (!*p) {
-		*p = calloc(1, sizeof **p);
-		if (!*p)
-			return;
-		core_copy((*p)->job, sizeof (*p)->job, job);
-		(*p)->level = level;
-	} else if (level == 0 || ((*p)->level && level > (*p)->level)) {
-		(*p)->level = level;
+	if (o) {
+		o->level = offer->level == 0 || o->level == 0 ? 0 : offer->level > o->level ? offer->level : o->level;
+		o->asked |= offer->asked;
 	}
 	collect_next(c);
+}
+
+void collect_held_above(struct agent *a, const char *job, const Cpa__Holding *h)
+{
+	struct origin *o = table_get(&a->collector->origins, job);
+	if (!o)
+		return;
+	*(h->what == CPA__WHAT__KEYSET ? &o->above_keyset : &o->above_generation) = h->number;
+	*(h->what == CPA__WHAT__KEYSET ? &o->keyset_level : &o->generation_level) = h->level;
+}
+
+void collect_fill_stock(struct agent *a, Cpa__Stock *s)
+{
+	struct origin *o = table_get(&a->collector->origins, s->spec->job);
+	if (o && o->above_generation == s->generation)
+		s->generation_level = o->generation_level;
+	if (o && o->above_keyset == s->keyset)
+		s->keyset_level = o->keyset_level;
 }
 
 void collect_remember(struct collector *k, const char *job, const char *url)

@@ -16,13 +16,16 @@ struct child {
 		struct offer *next;
 		char job[CORE_UUID];
 		uint32_t level;
+		bool asked;
 	} *offers;
 };
 
-/* Where a job's checkpoints came from. */
+/* Where a job's checkpoints came from, and which level above holds what of it. */
 struct origin {
 	char job[CORE_UUID];
 	char url[CORE_URL];
+	uint64_t above_generation, above_keyset;
+	uint32_t generation_level, keyset_level;
 };
 
 struct collector {
@@ -36,7 +39,7 @@ struct collector {
 };
 
 /* Collect from a child: everything (job ""), or one job wanted on level. */
-void collect_from(struct child *c, const char *job, uint32_t level);
+void collect_from(struct child *c, const char *job, uint32_t level, bool asked);
 /* The child's worker is done: what else is due? */
 void collect_next(struct child *c);
 void collect_remember(struct collector *k, const char *job, const char *url);

@@ -30,7 +30,7 @@ struct round {
 	struct agent *agent;
 	char url[CORE_URL], only[CORE_UUID];
 	uint32_t level; /* asked for by the offer; 0: the top */
-	bool offered;
+	bool offered, asked;
 	int code;
 	struct err err;
 	struct got *got;
@@ -213,7 +213,7 @@ static void done_round(void *ctx)
 	if (r->code == 0)
 		k->last_update = clock_real_ns();
 	if (r->n_got)
-		standing_offer(r->agent, r->only, r->level); /* the level above may want it at once, too */
+		standing_offer(r->agent, r->only, r->level, r->asked); /* the level above may want it at once, too */
 	free(r->got);
 	free(r->gone);
 	free(r->seen);
@@ -222,12 +222,12 @@ static void done_round(void *ctx)
 	collect_next(c);
 }
 
-void collect_from(struct child *c, const char *job, uint32_t level)
+void collect_from(struct child *c, const char *job, uint32_t level, bool asked)
 {
 	struct round *r = calloc(1, sizeof *r);
 	if (!r)
 		return;
-	*r = (struct round){ .child = c, .agent = c->agent, .level = level, .offered = job[0] != '\0' };
+	*r = (struct round){ .child = c, .agent = c->agent, .level = level, .offered = job[0] != '\0', .asked = asked };
 	core_copy(r->url, sizeof r->url, c->url);
 	core_copy(r->only, sizeof r->only, job);
 	c->busy = true;

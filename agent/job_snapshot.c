@@ -259,7 +259,7 @@ static void done_shot(void *ctx)
 		if (j->restored_from && j->last_generation > j->restored_from)
 			j->restored_from = 0; /* it has got past it */
 		job_tell_gen(j, &j->gens[j->n_gens - 1]);
-		levels_offer(j, j->spec->level);
+		levels_offer(j, j->spec->level, false);
 	} else {
 		note_failure(s);
 		for (size_t i = 0; i < j->n_gens; i++) /* what lay in that slot is gone */

@@ -73,6 +73,16 @@ int keyset_look(struct job *j, struct keyset_seen *seen)
 	return rc;
 }
 
+void keyset_refresh(struct job *j)
+{
+	struct keyset_seen seen;
+	if (!job_live(j->state) || keyset_look(j, &seen) < 0)
+		return;
+	j->n_keys = seen.count;
+	j->keys_bytes = seen.bytes;
+	j->by_keys |= seen.by_keys;
+}
+
 /* ---- making one ---- */
 
 static Cpa__Key *make_key(const struct arena_key *k, uint64_t offset)

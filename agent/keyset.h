@@ -19,6 +19,9 @@ struct keyset_seen {
 /* Look, without copying values. 0, or ERR_NOT_FOUND (no arena), ERR_FAILED (broken). */
 int keyset_look(struct job *j, struct keyset_seen *seen);
 
+/* Look for ps: how many keys, how many bytes. */
+void keyset_refresh(struct job *j);
+
 /* Make a new keyset if any key has a new version since the last (blocking: worker thread; the job is busy).
  * 1: there is a new one, in j's slot; 0: nothing new. */
 struct keyset_made {

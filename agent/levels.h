@@ -8,8 +8,9 @@
 
 /* ---- child (serve.c) ---- */
 
-/* Something of this job is new: ask the parent to collect it now, up to level (0: the top, 1: nothing to do). */
-void levels_offer(struct job *j, uint32_t level);
+/* Something of this job is new: ask the parent to collect it now, up to level (0: the top, 1: nothing to do).
+ * asked: somebody waits for it, so it is carried up even where updates are off. */
+void levels_offer(struct job *j, uint32_t level, bool asked);
 
 /* Answers to a parent or to a restoring node; the request is adopted. */
 void serve_collect(struct agent *a, struct bus_request *rq, const Cpa__Collect *q);
@@ -27,8 +28,11 @@ int collect_open(struct agent *a, struct err *e);
 void collect_close(struct agent *a);
 /* An agent below introduced itself. */
 void collect_join(struct agent *a, const Cpa__Agent *child);
-/* A child has something new of this job ("": anything), wanted on this level or above (0: the top). */
-void collect_offer(struct agent *a, const char *child, const char *job, uint32_t level);
+/* A child has something new. */
+void collect_offer(struct agent *a, const char *child, const Cpa__Offer *offer);
+/* What is known of a job that is held here: which level above holds what, for our own parent. */
+void collect_fill_stock(struct agent *a, Cpa__Stock *s);
+void collect_held_above(struct agent *a, const char *job, const Cpa__Holding *h);
 /* Everything that is held here, told to the registry again. */
 void collect_tell_all(struct agent *a);
 /* Forget a job: it ended well, or the registry forgot it. */

@@ -19,12 +19,12 @@
 #define SLICE_MAX ((size_t)1 << 20)
 #define FETCH_PIN_NS (10 * NS_PER_S)
 
-void levels_offer(struct job *j, uint32_t level)
+void levels_offer(struct job *j, uint32_t level, bool asked)
 {
 	if (level == 1)
 		return;
 	j->want_level = level > j->want_level ? level : j->want_level;
-	standing_offer(j->agent, j->id, level);
+	standing_offer(j->agent, j->id, level, asked);
 }
 
 void serve_answer(struct bus_request *rq, const Cpa__Answer *answer, const void *data, size_t len)

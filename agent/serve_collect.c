@@ -174,6 +174,8 @@ static void run_stored(void *ctx)
 static void done_stored(void *ctx)
 {
 	struct collecting *c = ctx;
+	for (size_t i = 0; i < c->n_stock; i++)
+		collect_fill_stock(c->agent, c->stock[i]);
 	reply_stock(c->rq, c->stock, c->n_stock);
 	free_stock(c->stock, c->n_stock);
 	free(c);
@@ -213,6 +215,8 @@ void serve_held(struct agent *a, const Cpa__Held *q)
 			keyset_held(j, q->holding->number, q->holding->level);
 		return;
 	}
+	if (a->collector)
+		collect_held_above(a, q->job, q->holding);
 	const char *from = a->collector ? collect_source(a, q->job) : NULL;
 	if (!from)
 		return;

@@ -84,6 +84,7 @@ static bool take_join(struct upward *s, const Cpa__Joined *j)
 	core_copy(s->parent_url, sizeof s->parent_url, s->agent->cfg.parents.item[s->parent]);
 	core_copy(s->registry_name, sizeof s->registry_name, j->registry);
 	core_copy(s->registry_url, sizeof s->registry_url, j->registry_url[0] ? j->registry_url : s->parent_url);
+	s->top = j->top;
 	s->joined = true;
 	s->join_failures = 0;
 	return true;
@@ -366,6 +367,11 @@ const char *standing_registry_name(const struct agent *a)
 const char *standing_parent_name(const struct agent *a)
 {
 	return a->standing ? a->standing->parent_name : "";
+}
+
+uint32_t standing_top(const struct agent *a)
+{
+	return a->standing ? a->standing->top : 0;
 }
 
 const char *standing_why(const struct agent *a)

@@ -23,6 +23,8 @@ bool standing_has_registry(const struct agent *a);
 const char *standing_registry_url(const struct agent *a);
 const char *standing_registry_name(const struct agent *a);
 const char *standing_parent_name(const struct agent *a);
+/* The level of the top agent; 0: not known. */
+uint32_t standing_top(const struct agent *a);
 /* A sentence on why no registry answers, for errors. */
 const char *standing_why(const struct agent *a);
 
@@ -30,8 +32,8 @@ const char *standing_why(const struct agent *a);
 void standing_start(struct agent *a, const Cpa__Start *order, Cpa__Answer *answer);
 void standing_stop(struct agent *a, const Cpa__Stop *order, Cpa__Answer *answer);
 
-/* Ask the parent to collect this job ("": anything new) for this level. */
-void standing_offer(struct agent *a, const char *job, uint32_t level);
+/* Ask the parent to collect this job ("": anything new) for this level; asked: somebody waits for it. */
+void standing_offer(struct agent *a, const char *job, uint32_t level, bool asked);
 
 /* What this agent says of itself. Fields are borrowed from the agent; buffers from out. */
 struct standing_info {

@@ -21,6 +21,7 @@ struct upward {
 	bool joined;
 	char parent_name[CORE_NAME], parent_url[CORE_URL];
 	char registry_name[CORE_NAME], registry_url[CORE_URL];
+	uint32_t top; /* level of the top agent */
 	int64_t join_due;
 	bool joining;
 	unsigned join_failures;

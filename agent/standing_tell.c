@@ -158,7 +158,7 @@ static void ignore(void *ctx, const struct call_reply *r)
 	(void)ctx, (void)r;
 }
 
-void standing_offer(struct agent *a, const char *job, uint32_t level)
+void standing_offer(struct agent *a, const char *job, uint32_t level, bool asked)
 {
 	struct upward *s = a->standing;
 	Cpa__Offer offer = CPA__OFFER__INIT;
@@ -167,6 +167,7 @@ void standing_offer(struct agent *a, const char *job, uint32_t level)
 		return;
 	offer.job = (char *)(uintptr_t)job;
 	offer.level = level;
+	offer.asked = asked;
 	ask.what_case = CPA__ASK__WHAT_OFFER;
 	ask.offer = &offer;
 	call_send(a, s->parent_url, &ask, NULL, 0, 5 * NS_PER_S, ignore, NULL);

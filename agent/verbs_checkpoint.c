@@ -76,7 +76,7 @@ static void on_snapshot(void *ctx, struct job *j, uint64_t generation, int64_t f
 		answer(q, j, 1);
 		return;
 	}
-	levels_offer(j, q->level);
+	levels_offer(j, q->level, true);
 	q->give_up = clock_boot_ns() + LEVEL_WAIT_NS;
 	q->next = waiting;
 	waiting = q;
@@ -90,6 +90,11 @@ void verb_checkpoint(struct request *rq, struct job *j)
 	if (level > 1 && !j->agent->standing) {
 		request_fail(rq, ERR_FAILED, "this node has no parent that could hold level %lld; start cpagentd with --parent",
 			     (long long)level);
+		return;
+	}
+	uint32_t top = standing_top(j->agent);
+	if (top && level > top) {
+		request_fail(rq, ERR_USAGE, "there is no level %lld: the top of this cluster is level %u", (long long)level, top);
 		return;
 	}
 	if (j->state == JOB_FROZEN) {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/keyset.h"
 #include "agent/levels.h"
 #include "agent/registrar.h"
 #include "agent/standing.h"
@@ -22,6 +23,7 @@ static void ps_own(struct request *rq, json_t *list)
 		Cpa__Exit x;
 		if (!shown(rq, j->spec->uid, job_ended(j->state) || j->state == JOB_LOST))
 			continue;
+		keyset_refresh(j);
 		job_report(j, &r, &x);
 		json_array_append_new(list, doc_job(j->spec, &r, rq->agent->cfg.name, job_state_name(j->state)));
 	}

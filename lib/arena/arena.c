@@ -92,16 +92,16 @@ free_name:
 }
 
 /* Locks that were made during another boot may name holders that no kernel knows of. */
-static int renew_locks(int fd, struct arena *a, int always)
+static int renew_locks(int fd, struct arena *a)
 {
 	uint64_t boot[2];
 
 	arena_boot(boot);
-	if (!always && memcmp(boot, a->head->boot, sizeof boot) == 0)
+	if (memcmp(boot, a->head->boot, sizeof boot) == 0)
 		return 0;
 	if (flock(fd, LOCK_EX) != 0)
 		return -errno;
-	if (always || memcmp(boot, a->head->boot, sizeof boot) != 0) {
+	if (memcmp(boot, a->head->boot, sizeof boot) != 0) {
 		lock_make_all(a->base + ARENA_LOCKS);
 		a->head->boot[0] = boot[0];
 		a->head->boot[1] = boot[1];
@@ -154,7 +154,7 @@ static int open_file(const char *path, int *read_only)
 	return fd < 0 ? -errno : fd;
 }
 
-static int map(struct arena **out, const char *path, int renew)
+int arena_map(struct arena **out, const char *path)
 {
 	struct arena *a = calloc(1, sizeof *a);
 	int fd, rc = -ENOMEM;
@@ -172,7 +172,7 @@ static int map(struct arena **out, const char *path, int renew)
 	if (!rc)
 		rc = map_file(fd, a);
 	if (!rc && !a->read_only)
-		rc = renew_locks(fd, a, renew);
+		rc = renew_locks(fd, a);
 	close(fd);
 	if (rc)
 		goto free_arena;
@@ -181,11 +181,6 @@ static int map(struct arena **out, const char *path, int renew)
 free_arena:
 	arena_unmap(a);
 	return rc;
-}
-
-int arena_map(struct arena **a, const char *path)
-{
-	return map(a, path, 0);
 }
 
 void arena_unmap(struct arena *a)
@@ -198,13 +193,29 @@ void arena_unmap(struct arena *a)
 	free(a);
 }
 
+/* By pwrite(): the file may be a job's, who cuts it short. */
 int arena_unlock_all(const char *path)
 {
-	struct arena *a;
-	int rc = map(&a, path, 1);
+	const size_t bytes = (size_t)ARENA_LOCK_COUNT * ARENA_LINE;
+	struct arena a = {0};
+	void *locks = NULL;
+	uint64_t boot[2];
+	int fd, rc;
 
-	if (!rc && a->read_only)
-		rc = -EACCES;
-	arena_unmap(a);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -errno;
+	rc = check_file(fd, &a);
+	if (!rc && !(locks = malloc(bytes)))
+		rc = -ENOMEM;
+	if (!rc) {
+		lock_make_all(locks);
+		arena_boot(boot);
+		if (pwrite(fd, locks, bytes, ARENA_LOCKS) != (ssize_t)bytes ||
+		    pwrite(fd, boot, sizeof boot, offsetof(struct arena_header, boot)) != (ssize_t)sizeof boot)
+			rc = -EIO;
+	}
+	free(locks);
+	close(fd);
 	return rc;
 }
