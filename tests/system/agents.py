@@ -122,7 +122,7 @@ class Agent:
     def log_size(self):
         return os.path.getsize(self.log) if os.path.exists(self.log) else 0
 
-    def tail(self, since=0, lines=40):
+    def tail(self, since=0, lines=100):
         return "\n".join(self.log_text(since).splitlines()[-lines:])
 
     def wait_log(self, pattern, timeout=10, since=0):

@@ -8,7 +8,7 @@ TICKER = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)
 
 
 def read(path):
-    """[(boot time in s, address, tick, incarnation)] by time; a last line that is still being written is left out."""
+    """[(time in s, address, tick, incarnation)] by time; a last line that is still being written is left out."""
     try:
         with open(path) as f:
             lines = f.read().split("\n")[:-1]

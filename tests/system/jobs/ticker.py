@@ -1,6 +1,6 @@
-"""ticker.py FILE [OUT]: a job that says when and where it runs. A line in FILE for each 20 ms: CLOCK_BOOTTIME in
-nanoseconds, the node's address, how often it has ticked, its incarnation. FILE is opened for each line, so that no
-snapshot owns it. The ticks alone also go to OUT, which stays open, or else to stdout.
+"""ticker.py FILE [OUT]: a job that says when and where it runs. A line in FILE for each 20 ms: the time in nanoseconds,
+the node's address, how often it has ticked, its incarnation. FILE is opened for each line, so that no snapshot owns it;
+the time is the wall clock's, since CRIU lets a restored job's other clocks go on from where they were. The ticks alone also go to OUT, which stays open, or else to stdout.
 """
 import fcntl
 import os
@@ -22,7 +22,7 @@ def now_and_here():
     """Both of one node: it may be frozen here and go on elsewhere at any instruction."""
     while True:
         here = address()
-        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        now = time.time_ns()
         if address() == here:
             return now, here
 
