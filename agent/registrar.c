@@ -181,6 +181,8 @@ void registrar_tell(struct agent *a, const Cpa__Tell *q, Cpa__Answer *answer)
 		if (k && r == ANSWER_OK)
 			answer_orders(g, k, q, what);
 	}
+	if (what == REPORT_TAKEN || what == REPORT_RUNNING)
+		registrar_put_off(g);
 	registrar_perform(g);
 	if (g->unsaved)
 		fail(answer, ERR_FAILED, "the registry cannot write its records");

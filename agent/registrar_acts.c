@@ -181,6 +181,41 @@ static void perform_one(struct registrar *g, const struct action *act)
 	}
 }
 
+static bool add_later(struct registrar *g, const struct action *act)
+{
+	struct action *v = realloc(g->later.v, (g->later.n + 1) * sizeof *v);
+	if (!v)
+		return false;
+	g->later.v = v;
+	g->later.v[g->later.n++] = *act;
+	g->later.size = g->later.n;
+	return true;
+}
+
+static bool can_wait(const struct actions *acts)
+{
+	for (size_t i = 0; i < acts->n; i++)
+		if (acts->v[i].what != ACT_PERSIST_JOB && acts->v[i].what != ACT_JOB_CHANGED)
+			return false;
+	return true;
+}
+
+/* That a job runs, as its node says, need not be on disk before anything else happens: a registry that forgot it
+ * hears it again when the node registers. This keeps one fsync out of every launch. */
+void registrar_put_off(struct registrar *g)
+{
+	if (!can_wait(&g->acts) || g->unsaved)
+		return;
+	for (size_t i = 0; i < g->acts.n; i++) {
+		const struct action *act = &g->acts.v[i];
+		if (act->what != ACT_PERSIST_JOB)
+			perform_one(g, act);
+		else if (!add_later(g, act))
+			return;
+	}
+	actions_clear(&g->acts);
+}
+
 void registrar_perform(struct registrar *g)
 {
 	struct err e = { 0 };
@@ -196,9 +231,24 @@ void registrar_perform(struct registrar *g)
 		return;
 	}
 	g->unsaved = false;
+	actions_clear(&g->later);
 	for (size_t i = 0; i < acts.n; i++)
 		perform_one(g, &acts.v[i]);
 	actions_free(&acts);
+}
+
+/* What was put off is written once a second, if nothing else was. */
+static void write_later(struct registrar *g, int64_t now)
+{
+	struct err e = { 0 };
+	struct actions none = { 0 };
+	if (g->later.n == 0 || g->unsaved || now < g->later_due)
+		return;
+	g->later_due = now + NS_PER_S;
+	if (registrar_save(g, &none, &e) == 0)
+		actions_clear(&g->later);
+	else
+		log_error("registry_not_saved", "why=\"%s\"", e.text);
 }
 
 static void on_timer(uv_timer_t *t)
@@ -213,6 +263,7 @@ void registrar_go_on(struct registrar *g)
 	int64_t now = clock_boot_ns();
 	registry_tick(&g->reg, now, &g->acts);
 	registrar_perform(g);
+	write_later(g, now);
 	registrar_expire_orders(g, now);
 	int64_t next = registry_next(&g->reg);
 	now = clock_boot_ns();

@@ -74,7 +74,7 @@ static int add_members(struct registrar *g, struct batch *b, struct err *e)
 
 int registrar_save(struct registrar *g, const struct actions *acts, struct err *e)
 {
-	struct batch b = { calloc(acts->n + 1, sizeof *b.v), 0 };
+	struct batch b = { calloc(acts->n + g->later.n + 1, sizeof *b.v), 0 };
 	bool members = false;
 	int rc = b.v ? 0 : err_set(e, ERR_FAILED, "out of memory");
 	for (size_t i = 0; i < acts->n && rc == 0; i++) {
@@ -83,6 +83,8 @@ int registrar_save(struct registrar *g, const struct actions *acts, struct err *
 			rc = add_job(g, &b, a->job, e);
 		members |= a->what == ACT_PERSIST_NODE;
 	}
+	for (size_t i = 0; i < g->later.n && rc == 0; i++)
+		rc = add_job(g, &b, g->later.v[i].job, e);
 	if (rc == 0 && members)
 		rc = add_members(g, &b, e);
 	if (rc == 0 && b.n)

@@ -35,6 +35,8 @@ struct registrar {
 	struct table known;  /* uuid -> struct known */
 	struct table agents; /* name -> struct known_agent */
 	uv_timer_t timer;
+	struct actions later; /* records that can wait for the next write: nothing is lost if they are not written */
+	int64_t later_due;
 	bool unsaved; /* a record could not be written: no orders until it is */
 };
 
@@ -42,6 +44,9 @@ struct known_agent {
 	char name[CORE_NAME];
 	Cpa__Agent *agent; /* owned */
 };
+
+/* Nothing is ordered and nobody is told: what was decided now may be written with whatever comes next. */
+void registrar_put_off(struct registrar *g);
 
 /* Do what core decided, records first, then be called again when it wants. */
 void registrar_perform(struct registrar *g);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -207,16 +208,30 @@ static void look_at_insert(struct scene *s)
 	check_all(s->left, 3);
 }
 
+static void look_at_insert_in_the_middle(struct scene *s)
+{
+	look_at_insert(s);
+	CU_ASSERT_EQUAL_FATAL(get(s->left, "behind", 2000), 9);
+}
+
 static void an_insert_cut_off_at_any_instruction_leaves_all_keys_and_room(void)
 {
 	struct scene s = scene_open(64 << 10);
+	size_t n = 0;
 
 	put(s.a, "key", WORDS, 1);
 	CU_ASSERT(step_through(&s, act_insert, look_at_insert, STRIDE) > 500);
-	/* once more in a heap whose run of free space is used up: the search for the next is part of it */
+	/* once more in a heap that is full but for a gap in its middle: the search for it is part of the insert */
+	arena_reset(s.a, "new");
+	CU_ASSERT_EQUAL(put(s.a, "new", 100, 1), 0);
+	CU_ASSERT_EQUAL(put(s.a, "new", 100, 1), 0);
+	CU_ASSERT_EQUAL(put(s.a, "behind", 2000, 8), 0);
+	CU_ASSERT_EQUAL(put(s.a, "behind", 2000, 9), 0);
+	while (put(s.a, "end", ++n, 1) == 0)
+		;
 	arena_reset(s.a, "new");
 	s.a->head->free_at = s.a->head->free_end;
-	CU_ASSERT(step_through(&s, act_insert, look_at_insert, STRIDE) > 500);
+	CU_ASSERT(step_through(&s, act_insert, look_at_insert_in_the_middle, STRIDE) > 500);
 	scene_close(&s);
 }
 
@@ -334,6 +349,7 @@ static void write_on(struct arena *a, struct tally *t)
 	uint64_t n;
 	uint32_t k;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (n = 0;; n++) {
 		k = (uint32_t)(n & 3);
 		if (put(a, keys[k], k & 1 ? BIG : WORDS, t->acked[k] + 1) != 0)
@@ -387,6 +403,7 @@ static void insert_on(struct arena *a, uint32_t who, uint64_t *acked)
 	char key[32];
 	uint64_t n;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (n = *acked;; n++) {
 		snprintf(key, sizeof key, "p%u %lu", who, n);
 		if (put(a, key, 1 + n % 40, n + 1) != 0)
@@ -494,7 +511,7 @@ static void threads_on_different_keys_do_not_disturb_each_other(void)
 	arena_unmap(shared);
 }
 
-static void locks_of_another_boot_are_made_anew(void)
+static void locks_of_another_boot_or_of_a_copy_are_made_anew(void)
 {
 	struct arena *a = fresh(1 << 20), *b;
 	struct key k = {"key", 3, arena_hash("key", 3, 0)};
@@ -513,6 +530,14 @@ static void locks_of_another_boot_are_made_anew(void)
 	waitpid(pid, &status, 0);
 	CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	CU_ASSERT_EQUAL(get(a, "key", WORDS), 2);
+	CU_ASSERT_EQUAL(lock_take(a, lock_of(k.hash)), 0); /* and as the copy of a live arena has them */
+	CU_ASSERT_EQUAL(arena_unlock_all(path), 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(put(a, "key", WORDS, 3) == 0 ? 0 : 1);
+	waitpid(pid, &status, 0);
+	CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CU_ASSERT_EQUAL(get(a, "key", WORDS), 3);
 	arena_unmap(a);
 }
 
@@ -532,7 +557,7 @@ static const struct test tests[] = {
 	 processes_that_insert_and_forget_keys_may_die_without_stopping_the_others},
 	{"two processes on one key lose no version", two_processes_on_one_key_lose_no_version},
 	{"threads on different keys do not disturb each other", threads_on_different_keys_do_not_disturb_each_other},
-	{"locks of another boot are made anew", locks_of_another_boot_are_made_anew},
+	{"locks of another boot or of a copy are made anew", locks_of_another_boot_or_of_a_copy_are_made_anew},
 };
 
 int main(void)
