@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "agent/config.h"
+#include "agent/core/words.h"
 #include "lib/base/fs.h"
 #include "lib/wire/seal.h"
 
@@ -35,6 +36,7 @@ struct agent {
 	char why_no_criu[ERR_TEXT_MAX];
 	char cpinit[FS_PATH_MAX];
 	char cpfence[FS_PATH_MAX];
+	struct machine has; /* for the registry */
 	char machine[1024]; /* what an image taken here needs of a machine */
 	struct seal_key key;      /* the cluster's; without one, one of this agent's own */
 	uint8_t manifest_key[SEAL_KEY_BYTES];

@@ -41,6 +41,19 @@ static bool has_word(const char *list, const char *word)
 	return false;
 }
 
+static void describe(const struct agent *a, struct machine *m)
+{
+	struct sysinfo si;
+	*m = (struct machine){ 0 };
+	snprintf(m->arch, sizeof m->arch, "%.*s", (int)strcspn(a->machine, " "), a->machine);
+	for (size_t i = 0; i < N_FEATURES; i++)
+		if (has_word(a->machine, features[i]))
+			m->features[i / 64] |= UINT64_C(1) << i % 64;
+	if (sysinfo(&si) == 0)
+		m->memory = (uint64_t)si.totalram * si.mem_unit;
+	m->cpus = (uint32_t)get_nprocs();
+}
+
 void machine_look(struct agent *a)
 {
 	char flags[8192];
@@ -51,6 +64,7 @@ void machine_look(struct agent *a)
 	for (size_t i = 0; i < N_FEATURES && n < sizeof a->machine; i++)
 		if (has_word(flags, features[i]))
 			n += (size_t)snprintf(a->machine + n, sizeof a->machine - n, " %s", features[i]);
+	describe(a, &a->has);
 }
 
 int machine_fits(const struct agent *a, const char *needs, struct err *e)
@@ -66,18 +80,4 @@ int machine_fits(const struct agent *a, const char *needs, struct err *e)
 		p += n + (p[n] == ' ');
 	}
 	return 0;
-}
-
-void machine_describe(const struct agent *a, struct machine *m)
-{
-	struct sysinfo si;
-	*m = (struct machine){ 0 };
-	core_copy(m->arch, sizeof m->arch, "");
-	snprintf(m->arch, sizeof m->arch, "%.*s", (int)strcspn(a->machine, " "), a->machine);
-	for (size_t i = 0; i < N_FEATURES; i++)
-		if (has_word(a->machine, features[i]))
-			m->features[i / 64] |= UINT64_C(1) << i % 64;
-	if (sysinfo(&si) == 0)
-		m->memory = (uint64_t)si.totalram * si.mem_unit;
-	m->cpus = (uint32_t)get_nprocs();
 }

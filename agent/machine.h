@@ -6,13 +6,10 @@
 #include "agent/core/words.h"
 #include "lib/wire/cpagent.pb-c.h"
 
-/* Fill a->machine (architecture and CPU features as text) at start. */
+/* Fill a->machine (architecture and CPU features as text) and a->has (the same for the registry) at start. */
 void machine_look(struct agent *a);
 
 /* Does what was taken on `needs` run here? ERR_FAILED names the feature that lacks. */
 int machine_fits(const struct agent *a, const char *needs, struct err *e);
-
-/* For the registry. */
-void machine_describe(const struct agent *a, struct machine *m);
 
 #endif

@@ -102,9 +102,23 @@ static int open_bus(struct agent *a, struct err *e)
 	return 0;
 }
 
+/* One copy of cpinit in the runtime directory, for every job to have a link to: 700 KB less to write at each launch. */
+static int keep_cpinit(struct agent *a, struct err *e)
+{
+	char installed[FS_PATH_MAX];
+	char *data = NULL;
+	size_t len = 0;
+	if (find_tool("cpinit", installed, e) < 0 || fs_read(installed, (size_t)16 << 20, &data, &len, e) < 0)
+		return e->code;
+	fs_path(a->cpinit, "%s/cpinit", a->cfg.run);
+	int rc = fs_write_aside(a->cpinit, data, len, 0755, 0, e);
+	free(data);
+	return rc;
+}
+
 static int open_node(struct agent *a, struct err *e)
 {
-	if (find_tool("cpinit", a->cpinit, e) < 0 || find_tool("cpfence", a->cpfence, e) < 0)
+	if (keep_cpinit(a, e) < 0 || find_tool("cpfence", a->cpfence, e) < 0)
 		return e->code;
 	if (a->root) {
 		a->cgroup = calloc(1, sizeof *a->cgroup);

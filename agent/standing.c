@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "agent/levels.h"
-#include "agent/machine.h"
 #include "agent/ports/fence.h"
 #include "agent/ports/store.h"
 #include "agent/standing_impl.h"
@@ -32,8 +31,7 @@ static struct asked *new_asked(struct upward *s, const struct node_action *act)
 
 Cpa__Agent *standing_describe(struct agent *a, struct standing_info *out)
 {
-	struct machine m;
-	machine_describe(a, &m);
+	const struct machine m = a->has;
 	cpa__agent__init(&out->agent);
 	cpa__machine__init(&out->machine);
 	memcpy(out->features, m.features, sizeof out->features);

@@ -275,6 +275,10 @@ bool registry_offered(struct registry *r, const char *uuid, uint32_t incarnation
 /* The answer of the registry at url. Not free: the job went over to it with its node. */
 void registry_answered(struct registry *r, const char *uuid, uint32_t incarnation, const char *url, bool is_free,
 		       int64_t now, struct actions *acts);
+/* The same for an answer that may come so late that the node was back meanwhile: it counts only while the node's
+ * registration is the one of the question. */
+void registry_answered_in_term(struct registry *r, const char *uuid, uint32_t incarnation, uint64_t term,
+			       const char *url, bool is_free, int64_t now, struct actions *acts);
 
 /* ---- looking ------------------------------------------------------------------------------------ */
 const struct reg_node *registry_node(const struct registry *r, const char *name);

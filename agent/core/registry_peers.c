@@ -119,3 +119,12 @@ void registry_answered(struct registry *r, const char *uuid, uint32_t incarnatio
 	j->resend_at = now;
 	job_service(r, j, now, acts);
 }
+
+void registry_answered_in_term(struct registry *r, const char *uuid, uint32_t incarnation, uint64_t term,
+			       const char *url, bool is_free, int64_t now, struct actions *acts)
+{
+	const struct reg_job *j = reg_job_find(r, uuid);
+	const struct reg_node *n = j ? reg_node_find(r, j->owner) : NULL;
+	if (n && n->info.term == term)
+		registry_answered(r, uuid, incarnation, url, is_free, now, acts);
+}
