@@ -13,7 +13,7 @@
 #include "lib/base/scoped.h"
 
 #define FOLLOW_BYTES ((size_t)256 << 10)
-#define REMOTE_WAIT_NS (20 * NS_PER_S) /* whoever passed the request on asks again */
+#define REMOTE_WAIT_NS (2 * NS_PER_S) /* whoever passed the request on asks again, wherever the job is then */
 #define PULSE_MS 1000
 
 struct follow {
@@ -194,10 +194,12 @@ void verb_follow(struct request *rq, struct job *j)
 
 void verb_wait(struct request *rq, struct job *j)
 {
-	const json_t *t = json_object_get(rq->json, "timeout");
-	struct follow want = { .only_end = true, .times_out = true };
-	if (json_is_number(t))
-		want.give_up = clock_boot_ns() + (int64_t)(json_number_value(t) * 1e9) + 1;
+	int64_t soon = clock_boot_ns() + REMOTE_WAIT_NS;
+	struct follow want = { .only_end = true, .times_out = true, .give_up = rq->wait_until };
+	if (rq->remote && (!want.give_up || want.give_up > soon)) {
+		want.give_up = soon;
+		want.times_out = false;
+	}
 	wait_for(rq, j, want);
 }
 

@@ -23,7 +23,8 @@ struct request {
 	bool gone;
 	struct control_request *local;
 	struct bus_request *remote;
-	int64_t deadline; /* CLOCK_BOOTTIME: an answer must be given before; 0: whenever */
+	int64_t deadline; /* CLOCK_BOOTTIME: patience with a job on its way to another node ends; 0: not yet asked for */
+	int64_t wait_until; /* the user's own timeout, on CLOCK_BOOTTIME; 0: none */
 };
 
 /* From the control socket; from another agent. Hands it to verbs_handle(). */

@@ -10,7 +10,8 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
-#define FORWARD_TIMEOUT_NS (90 * NS_PER_S)
+#define FORWARD_TIMEOUT_NS (180 * NS_PER_S)
+#define PATIENT_TIMEOUT_NS (5 * NS_PER_S) /* of verbs that are asked again: longer than an agent lets them wait */
 #define LOST_PATIENCE_NS (60 * NS_PER_S) /* for a job that is on its way to another node */
 #define LOST_RETRY_MS 300
 
@@ -98,7 +99,12 @@ static void on_forwarded(void *ctx, const struct call_reply *r)
 	struct err e = { 0 };
 	json_t *doc = r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_CONTROL ?
 			      json_loadb((char *)r->answer->control.data, r->answer->control.len, 0, NULL) : NULL;
-	if (doc) {
+	bool not_yet = doc && strcmp(rq->verb, "wait") == 0 && json_is_false(json_object_get(doc, "ended"));
+	if (not_yet && !rq->gone && rq->hops == 0) {
+		json_decref(doc);
+		rq->deadline = 0;
+		verbs_handle(rq);
+	} else if (doc) {
 		rq->deadline = 0;
 		request_reply(rq, doc, r->data, r->len);
 	} else if (!r->answer && f->otherwise) {
@@ -107,7 +113,7 @@ static void on_forwarded(void *ctx, const struct call_reply *r)
 		err_set(&e, r->code < 0 ? r->code : ERR_FAILED, "%s", r->text && *r->text ? r->text : "no reason given");
 		request_fail_launch(rq, r->answer->launch_status, &e);
 	} else if (!retry_later(rq)) {
-		err_set(&e, r->code, "%s: %s", f->what, r->text ? r->text : "no answer");
+		err_set(&e, r->answer ? r->code : ERR_NO_AGENT, "%s: %s", f->what, r->text ? r->text : "no answer");
 		request_fail_err(rq, &e);
 	}
 	free(f);
@@ -134,7 +140,9 @@ static void forward(struct request *rq, const char *url, const char *what, void 
 	c.hops = rq->hops + 1;
 	ask.what_case = CPA__ASK__WHAT_CONTROL;
 	ask.control = &c;
-	call_send(rq->agent, url, &ask, rq->data, rq->len, otherwise ? 2 * NS_PER_S : FORWARD_TIMEOUT_NS, on_forwarded, f);
+	const struct verb *v = find_verb(rq->verb);
+	int64_t timeout = otherwise ? 2 * NS_PER_S : v && v->patient ? PATIENT_TIMEOUT_NS : FORWARD_TIMEOUT_NS;
+	call_send(rq->agent, url, &ask, rq->data, rq->len, timeout, on_forwarded, f);
 	free(text);
 }
 
@@ -199,9 +207,26 @@ static void handle_job(struct request *rq, const struct verb *v)
 		request_fail_err(rq, &e);
 }
 
+/* A user's timeout counts from when it was said, however often the request is passed on. False: it is over. */
+static bool in_time(struct request *rq)
+{
+	const json_t *t = json_object_get(rq->json, "timeout");
+	int64_t now = clock_boot_ns();
+	if (!json_is_number(t))
+		return true;
+	if (!rq->wait_until)
+		rq->wait_until = now + (int64_t)(json_number_value(t) * 1e9) + 1;
+	json_object_set_new(rq->json, "timeout", json_real((double)(rq->wait_until - now) / 1e9));
+	return rq->wait_until > now;
+}
+
 void verbs_handle(struct request *rq)
 {
 	const struct verb *v = find_verb(rq->verb);
+	if (!in_time(rq)) {
+		request_fail(rq, ERR_TIMEOUT, "it has not ended yet");
+		return;
+	}
 	if (!v)
 		request_fail(rq, ERR_USAGE, "this agent does not know how to '%s'; is the cpagent command of another version?",
 			     rq->verb);

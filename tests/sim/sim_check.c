@@ -91,7 +91,8 @@ int sim_where(const struct sim *s, int job)
 }
 
 /* Invariant 3, once there has been peace for the bound: what should run does. */
-/* With two tops, a job may be at the one that has no node left; it then waits for one to come. */
+/* With two tops, a job may be at the one that has no node left; it then waits for one to come. Or it was stopped at the
+ * one while an operator let it run again at the other. */
 static bool excused(struct sim *s, int job)
 {
 	for (int t = 0; t < s->opt.tops && s->opt.tops > 1; t++) {
@@ -100,7 +101,7 @@ static bool excused(struct sim *s, int job)
 		size_t at = 0;
 		for (const struct reg_node *n; s->tops[t].up && (n = registry_each_node(&s->tops[t].core, &at));)
 			node_up |= n->joined && n->state != NODE_DOWN;
-		if (j && !j->elsewhere && j->state == JOB_LOST && !node_up)
+		if (j && !j->elsewhere && (job_ended(j->state) || (j->state == JOB_LOST && !node_up)))
 			return true;
 	}
 	return false;

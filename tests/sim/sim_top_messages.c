@@ -100,7 +100,7 @@ static void on_ask(struct sim *s, int top, const struct msg *m, struct actions *
 	top_perform(s, top, acts);
 	if (t->up)
 		sim_send(s, (struct msg){.kind = MSG_ASKED, .from = top, .to = m->from, .job = m->job,
-					 .incarnation = m->incarnation, .flag = is_free});
+					 .incarnation = m->incarnation, .term = m->term, .flag = is_free});
 }
 
 void top_message(struct sim *s, int top, struct msg *m)
@@ -128,8 +128,8 @@ void top_message(struct sim *s, int top, struct msg *m)
 		on_ask(s, top, m, &acts);
 		break;
 	case MSG_ASKED:
-		registry_answered(&t->core, s->jobs[m->job].uuid, m->incarnation, s->tops[m->from].name, m->flag,
-				  top_clock(s, t), &acts);
+		registry_answered_in_term(&t->core, s->jobs[m->job].uuid, m->incarnation, m->term,
+					  s->tops[m->from].name, m->flag, top_clock(s, t), &acts);
 		top_perform(s, top, &acts);
 		break;
 	default:
