@@ -233,7 +233,7 @@ static void an_insert_cut_off_at_any_instruction_leaves_all_keys_and_room(void)
 		snprintf(key, sizeof key, "k%zu", n++);
 	while (put(s.a, key, 1, 1) == 0);
 	arena_reset(s.a, "new");
-	s.a->head->free_at = s.a->head->free_end;
+	s.a->head->free_at = s.a->head->free_end = s.a->heap_bytes;
 	CU_ASSERT(step_through(&s, act_insert, look_at_insert_in_the_middle, STRIDE) > 500);
 	scene_close(&s);
 }
