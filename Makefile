@@ -135,6 +135,13 @@ fuzz-programs: $(FUZZERS)
 $(FUZZERS): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(PKG_LIBS)
 
+# twenty seconds for each; a finding is left beside the fuzzer
+fuzz: fuzzers
+	@for f in $(wildcard tests/fuzz/fuzz_*.c); do echo "  FUZZ  $$f"; \
+		build/fuzz/$${f%.c} -max_total_time=20 -max_len=4096 -verbosity=0 -print_final_stats=0 \
+			-artifact_prefix=build/fuzz/ || exit 1; done
+.PHONY: fuzz
+
 check-unit: unit
 	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run unit
 
