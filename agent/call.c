@@ -8,6 +8,7 @@
 
 #include "agent/agent.h"
 #include "agent/ports/bus.h"
+#include "lib/wire/copy.h"
 
 struct sent {
 	call_fn *fn;
@@ -69,15 +70,14 @@ void call_send(struct agent *a, const char *url, const Cpa__Ask *ask, const void
 	       int64_t timeout_ns, call_fn *fn, void *ctx)
 {
 	struct sent *s = malloc(sizeof *s);
-	size_t head_len = cpa__ask__get_packed_size(ask);
-	uint8_t *head = malloc(head_len ? head_len : 1);
+	size_t head_len;
+	uint8_t *head = wire_pack(&ask->base, &head_len);
 	if (!s || !head) {
 		struct call_reply r = { .code = ERR_FAILED, .text = "out of memory" };
 		fn(ctx, &r);
 		free(s);
 	} else {
 		*s = (struct sent){ fn, ctx };
-		cpa__ask__pack(ask, head);
 		send_packed(a, url, head, head_len, data, len, timeout_ns, s);
 	}
 	free(head);
@@ -92,13 +92,7 @@ static void finish(void *ctx, const struct call_reply *r)
 	if (r->code < 0)
 		err_set(&c->err, r->code, "%s", r->text && *r->text ? r->text : "it refused without a reason");
 	if (r->answer) {
-		size_t n = cpa__answer__get_packed_size(r->answer);
-		uint8_t *copy = malloc(n ? n : 1);
-		if (copy) {
-			cpa__answer__pack(r->answer, copy);
-			c->answer = cpa__answer__unpack(NULL, n, copy);
-			free(copy);
-		}
+		c->answer = wire_copy(&r->answer->base);
 		c->data = r->len ? malloc(r->len) : NULL;
 		if (c->data)
 			memcpy(c->data, r->data, r->len);
@@ -142,15 +136,13 @@ struct call *call_post(struct agent *a, const char *url, const Cpa__Ask *ask, in
 		return NULL;
 	c->agent = a;
 	c->timeout_ns = timeout_ns;
-	c->head_len = cpa__ask__get_packed_size(ask);
-	c->head = malloc(c->head_len ? c->head_len : 1);
+	c->head = wire_pack(&ask->base, &c->head_len);
 	if (!c->head || strlen(url) >= sizeof c->url || uv_sem_init(&c->done, 0) != 0) {
 		free(c->head);
 		free(c);
 		return NULL;
 	}
 	memcpy(c->url, url, strlen(url) + 1);
-	cpa__ask__pack(ask, c->head);
 	struct calls *q = a->calls;
 	uv_mutex_lock(&q->lock);
 	*q->tail = c;

@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
+#include "lib/wire/copy.h"
 
 #define COLLECT_TIMEOUT_NS (30 * NS_PER_S)
 
@@ -115,18 +116,16 @@ static void take_stock(struct round *r, const Cpa__Stock *s)
 	struct store *store = r->agent->store;
 	struct err e = { 0 };
 	const char *job = s->spec->job;
-	size_t len = cpa__spec__get_packed_size(s->spec);
-	scoped_free uint8_t *spec = malloc(len ? len : 1);
+	size_t len;
+	scoped_free void *spec = wire_pack(&s->spec->base, &len);
 	int rc = 0;
 	core_copy(r->seen[r->n_seen++], CORE_UUID, job);
 	if (s->gone) {
 		core_copy(r->gone[r->n_gone++], CORE_UUID, job);
 		return;
 	}
-	if (spec && (s->generation || s->keyset)) {
-		cpa__spec__pack(s->spec, spec);
+	if (spec && (s->generation || s->keyset))
 		rc = store_put_note(store, job, "spec", spec, len, &e);
-	}
 	if (rc == 0 && s->keyset)
 		rc = hold(r, job, CPA__WHAT__KEYSET, s->keyset, s->keyset_level, &e);
 	if (rc == 0 && s->generation && wanted_here(r, s))

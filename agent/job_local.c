@@ -9,6 +9,7 @@
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
 #include "lib/chunk/manifest.h"
+#include "lib/wire/copy.h"
 
 #define LOCAL_MAX ((size_t)1 << 20)
 
@@ -39,11 +40,10 @@ int job_save(struct job *j, struct err *e)
 	local.keyset_level = j->keyset_level;
 	local.keyset_held = j->keyset_held;
 
-	size_t len = cpa__local__get_packed_size(&local);
-	scoped_free uint8_t *buf = malloc(len ? len : 1);
+	size_t len;
+	scoped_free void *buf = wire_pack(&local.base, &len);
 	if (!buf)
 		return err_set(e, ERR_FAILED, "out of memory");
-	cpa__local__pack(&local, buf);
 	return fs_write_aside(fs_path(path, "%s/local", j->dir), buf, len, 0600, 0, e);
 }
 

@@ -44,27 +44,22 @@ static int fetched_images(struct start *s, const struct start_source *src, const
 	return 0;
 }
 
-/* The copy of cpinit that the images were taken with: the job's pid 1 runs from it. */
-static int put_cpinit(struct job *j, const char *dir, struct err *e)
-{
-	char from[FS_PATH_MAX + 16], to[FS_PATH_MAX];
-	scoped_free char *data = NULL;
-	size_t len;
-	snprintf(from, sizeof from, "%s/cpinit", dir);
-	if (access(fs_path(to, "%s/cpinit", j->job_dir), F_OK) == 0)
-		return 0;
-	if (fs_read(from, (size_t)16 << 20, &data, &len, e) < 0)
-		return err_wrap(e, "the images lack the job's pid 1");
-	return fs_write_aside(to, data, len, 0755, 0, e);
-}
+struct marking {
+	struct job *job;
+	const char *arena;
+	uint64_t generation;
+};
 
-static int mark_arena(struct job *j, const char *arena, uint64_t generation, struct err *e)
+/* Before the restored job runs its first instruction: its arena says which incarnation it is and where it comes from. */
+static int mark_arena(void *ctx, pid_t pid, struct err *e)
 {
-	scoped_fd int fd = open(arena, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	const struct marking *m = ctx;
+	(void)pid;
+	scoped_fd int fd = open(m->arena, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
-		return err_sys(e, ERR_FAILED, "cannot open the arena %s", arena);
-	int rc = arena_set_start(fd, j->incarnation, ARENA_FROM_SNAPSHOT, generation);
-	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "the arena %s is broken: %s", arena, strerror(-rc));
+		return err_sys(e, ERR_FAILED, "cannot open the arena %s", m->arena);
+	int rc = arena_set_start(fd, m->job->incarnation, ARENA_FROM_SNAPSHOT, m->generation);
+	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "the arena %s is broken: %s", m->arena, strerror(-rc));
 }
 
 int start_from_snapshot(struct start *s, const struct start_source *src, struct err *e)
@@ -77,21 +72,22 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 		return err_set(e, ERR_FAILED, "no process can be restored on this node: %s", a->why_no_criu);
 	if ((src->local ? own_images(s, src->number, &g, dir, e) : fetched_images(s, src, &g, dir, e)) < 0)
 		return e->code;
-	if (machine_fits(a, g->machine, e) < 0 || put_cpinit(j, dir, e) < 0 || images_trim(dir, g, e) < 0)
+	if (machine_fits(a, g->machine, e) < 0 || images_trim(dir, g, e) < 0)
 		return e->code;
 	unlink(fs_path(path, "%s/exit", j->job_dir));
 	snprintf(suffix, sizeof suffix, "%u", j->incarnation);
 	fs_path(group, "%s/%s", a->cgroup ? a->cgroup->node : "", j->id);
+	struct marking mark = { j, job_arena(j, arena), src->number };
 	struct snapshot_restore how = { .criu = a->criu, .img_dir = dir, .job_dir = j->job_dir, .log_dir = j->log_dir,
-					.arena = job_arena(j, arena), .cgroup = a->cgroup ? group : NULL,
+					.arena = arena, .cgroup = a->cgroup ? group : NULL,
 					.files = (enum snapshot_files)j->spec->files,
 					.tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
-					.tail_suffix = suffix };
+					.tail_suffix = suffix, .ready = mark_arena, .ctx = &mark };
 	int rc = snapshot_restore(&how, &s->pid, e);
 	if (rc < 0)
 		return rc;
 	s->pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
 	if (s->pidfd < 0)
 		return err_sys(e, ERR_FAILED, "cannot watch the restored job");
-	return mark_arena(j, arena, src->number, e);
+	return 0;
 }

@@ -19,6 +19,7 @@
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
 #include "lib/chunk/manifest.h"
+#include "lib/wire/copy.h"
 
 #define DUMP_WATCHDOG_NS (60 * NS_PER_S)
 #define HISTORY_CARRIED 20
@@ -82,35 +83,12 @@ static int take(struct shot *s, const char *dir, struct err *e)
 	return snapshot_take(&how, &s->taken, e);
 }
 
-/* The job's pid 1 runs from its copy of cpinit, which therefore belongs to the images. */
-static int keep_cpinit(struct job *j, const char *dir, struct err *e)
-{
-	char from[FS_PATH_MAX + 16], to[FS_PATH_MAX + 16];
-	scoped_free char *data = NULL;
-	size_t len;
-	snprintf(from, sizeof from, "%s/cpinit", j->job_dir);
-	snprintf(to, sizeof to, "%s/cpinit", dir);
-	if (fs_read(from, (size_t)16 << 20, &data, &len, e) < 0)
-		return e->code;
-	return fs_write_aside(to, data, len, 0700, 0, e);
-}
-
 static char *copied(char **field, const char *text)
 {
 	if (*field != (char *)&protobuf_c_empty_string)
 		free(*field);
 	*field = strdup(text);
 	return *field;
-}
-
-static Cpa__Past *copy_past(const Cpa__Past *p)
-{
-	size_t n = cpa__past__get_packed_size(p);
-	scoped_free uint8_t *buf = malloc(n ? n : 1);
-	if (!buf)
-		return NULL;
-	cpa__past__pack(p, buf);
-	return cpa__past__unpack(NULL, n, buf);
 }
 
 static int fill(struct shot *s, struct err *e)
@@ -128,7 +106,7 @@ static int fill(struct shot *s, struct err *e)
 	size_t from = j->n_history > HISTORY_CARRIED ? j->n_history - HISTORY_CARRIED : 0;
 	g->history = calloc(HISTORY_CARRIED, sizeof(Cpa__Past *));
 	for (size_t i = from; g->history && i < j->n_history; i++) {
-		Cpa__Past *p = copy_past(j->history[i]);
+		Cpa__Past *p = wire_copy(&j->history[i]->base);
 		if (p)
 			g->history[g->n_history++] = p;
 	}
@@ -139,7 +117,7 @@ static int complete(struct shot *s, const char *dir, const char *manifest, struc
 {
 	scoped_free uint8_t *sealed = NULL;
 	size_t len;
-	if (keep_cpinit(s->job, dir, e) < 0 || images_describe(dir, NULL, 0, s->g, e) < 0 || fill(s, e) < 0 ||
+	if (images_describe(dir, NULL, 0, s->g, e) < 0 || fill(s, e) < 0 ||
 	    manifest_pack_generation(s->g, s->job->agent->manifest_key, &sealed, &len, e) < 0)
 		return e->code;
 	return fs_write_aside(manifest, sealed, len, 0600, 0, e);
@@ -213,7 +191,7 @@ void job_gen_add(struct job *j, Cpa__Generation *g, unsigned slot)
 		j->last_generation = g->generation;
 	if (j->n_history == 0) /* it comes from elsewhere: its history comes along */
 		for (size_t i = 0; i < g->n_history; i++) {
-			Cpa__Past *p = copy_past(g->history[i]);
+			Cpa__Past *p = wire_copy(&g->history[i]->base);
 			if (p)
 				job_history_add(j, p);
 		}

@@ -13,6 +13,7 @@
 #include "agent/work.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/wire/copy.h"
 
 #define QUICK_DEATH_NS (2 * NS_PER_S)
 
@@ -48,19 +49,6 @@ static struct holding as_held(struct job *j, const Cpa__Holding *h)
 			       .time = h->time_ns, .bytes = h->bytes, .bad = h->bad, .reachable = true };
 	core_copy(out.holder, sizeof out.holder, h->holder);
 	return out;
-}
-
-static Cpa__Holding *copy_holding(const Cpa__Holding *h)
-{
-	size_t n = cpa__holding__get_packed_size(h);
-	uint8_t *buf = malloc(n ? n : 1);
-	Cpa__Holding *copy = NULL;
-	if (buf) {
-		cpa__holding__pack(h, buf);
-		copy = cpa__holding__unpack(NULL, n, buf);
-	}
-	free(buf);
-	return copy;
 }
 
 /* Everything this node has or knows of; which[i] is the held copy behind held[i], NULL for its own. */
@@ -104,7 +92,7 @@ struct start_from *start_from_wish(struct job *j, const struct source_wish *wish
 			const Cpa__Holding *h = order[i].from ? which[order[i].from - held] : NULL;
 			from->v[from->n++] = (struct start_source){
 				.kind = order[i].kind, .local = order[i].from && !h,
-				.number = order[i].from ? order[i].from->number : 0, .h = h ? copy_holding(h) : NULL };
+				.number = order[i].from ? order[i].from->number : 0, .h = h ? wire_copy(&h->base) : NULL };
 		}
 	}
 	free(held);

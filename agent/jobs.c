@@ -14,6 +14,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/chunk/manifest.h"
+#include "lib/wire/copy.h"
 
 const char *job_img_dir(const struct job *j, unsigned slot, char *buf)
 {
@@ -73,11 +74,10 @@ static int make_dirs(struct job *j, struct err *e)
 	char path[FS_PATH_MAX];
 	if (fs_mkdirs(j->dir, 0700, e) < 0 || fs_mkdirs(j->job_dir, 0755, e) < 0 || fs_mkdirs(j->log_dir, 0755, e) < 0)
 		return err_wrap(e, "cannot make room for job %s", j->spec->name);
-	size_t len = cpa__spec__get_packed_size(j->spec);
-	uint8_t *buf = malloc(len ? len : 1);
+	size_t len;
+	void *buf = wire_pack(&j->spec->base, &len);
 	if (!buf)
 		return err_set(e, ERR_FAILED, "out of memory");
-	cpa__spec__pack(j->spec, buf);
 	int rc = fs_write_aside(fs_path(path, "%s/spec", j->dir), buf, len, 0600, 0, e);
 	free(buf);
 	return rc;
@@ -213,106 +213,6 @@ void job_tell(struct job *j, enum report what)
 	j->tell_what = what;
 	j->telling = false;
 	standing_poke(j->agent);
-}
-
-void job_history_add(struct job *j, Cpa__Past *past)
-{
-	if (j->n_history == JOBS_HISTORY_MAX) {
-		cpa__past__free_unpacked(j->history[0], NULL);
-		memmove(j->history, j->history + 1, (JOBS_HISTORY_MAX - 1) * sizeof *j->history);
-		j->n_history--;
-	}
-	j->history[j->n_history++] = past;
-}
-
-Cpa__Past *job_history_find(struct job *j, uint64_t generation)
-{
-	for (size_t i = j->n_history; i-- > 0;)
-		if (j->history[i]->generation == generation)
-			return j->history[i];
-	return NULL;
-}
-
-struct gen *job_gen_find(struct job *j, uint64_t generation)
-{
-	for (size_t i = j->n_gens; i-- > 0;)
-		if (j->gens[i].number == generation || (generation == 0 && !j->gens[i].bad))
-			return &j->gens[i];
-	return NULL;
-}
-
-static void past_held(Cpa__Past *p, uint32_t level)
-{
-	for (size_t i = 0; i < p->n_levels; i++)
-		if (p->levels[i] == level)
-			return;
-	uint32_t *more = realloc(p->levels, (p->n_levels + 1) * sizeof *more);
-	if (!more)
-		return;
-	p->levels = more;
-	p->levels[p->n_levels++] = level;
-}
-
-static Cpa__Holding *holding_copy(const Cpa__Holding *h)
-{
-	size_t n = cpa__holding__get_packed_size(h);
-	uint8_t *buf = malloc(n ? n : 1);
-	Cpa__Holding *copy = NULL;
-	if (buf) {
-		cpa__holding__pack(h, buf);
-		copy = cpa__holding__unpack(NULL, n, buf);
-	}
-	free(buf);
-	return copy;
-}
-
-/* Remember the copy, in place of an older one of the same holder and kind when it is one of keys. */
-void job_remember_held(struct job *j, const Cpa__Holding *h)
-{
-	Cpa__Holding *copy = holding_copy(h);
-	if (!copy)
-		return;
-	/* numbers go on from what others hold of it: none is ever used twice */
-	uint64_t *last = h->what == CPA__WHAT__KEYSET ? &j->last_keyset : &j->last_generation;
-	if (h->number > *last)
-		*last = h->number;
-	for (size_t i = 0; i < j->n_held; i++) {
-		Cpa__Holding *old = j->held[i];
-		bool same = old->what == h->what && strcmp(old->holder, h->holder) == 0 &&
-			    (h->what == CPA__WHAT__KEYSET || old->number == h->number ||
-			     old->number + JOBS_KEEP_MAX < h->number);
-		if (!same)
-			continue;
-		cpa__holding__free_unpacked(old, NULL);
-		j->held[i] = copy;
-		return;
-	}
-	Cpa__Holding **more = realloc(j->held, (j->n_held + 1) * sizeof(Cpa__Holding *));
-	if (!more) {
-		cpa__holding__free_unpacked(copy, NULL);
-		return;
-	}
-	j->held = more;
-	j->held[j->n_held++] = copy;
-}
-
-void job_held(struct job *j, const Cpa__Holding *h)
-{
-	job_remember_held(j, h);
-	if (h->what == CPA__WHAT__KEYSET) {
-		if (h->number > j->keyset_held || (h->number == j->keyset_held && h->level > j->keyset_level)) {
-			j->keyset_held = h->number;
-			j->keyset_level = h->level;
-		}
-	} else {
-		struct gen *g = job_gen_find(j, h->number);
-		if (g && h->number && h->level > g->level)
-			g->level = h->level;
-		Cpa__Past *p = job_history_find(j, h->number);
-		if (p)
-			past_held(p, h->level);
-	}
-	job_touched(j);
 }
 
 uint64_t jobs_memory(const struct agent *a)

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
+#include "lib/wire/copy.h"
 
 #define ORDER_TIMEOUT_NS (60 * NS_PER_S)
 
@@ -136,12 +137,7 @@ static bool parse_report(const char *word, enum report *out)
 
 static void take_detail(struct known *k, const Cpa__Tell *q)
 {
-	size_t n = cpa__report__get_packed_size(q->detail);
-	scoped_free uint8_t *buf = malloc(n ? n : 1);
-	if (!buf)
-		return;
-	cpa__report__pack(q->detail, buf);
-	Cpa__Report *copy = cpa__report__unpack(NULL, n, buf);
+	Cpa__Report *copy = wire_copy(&q->detail->base);
 	if (copy && k->detail)
 		cpa__report__free_unpacked(k->detail, NULL);
 	if (copy)

@@ -5,6 +5,7 @@
 #include "agent/registrar_impl.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
+#include "lib/wire/copy.h"
 
 /* Changes being put together; their bytes are owned. */
 struct batch {
@@ -14,12 +15,11 @@ struct batch {
 
 static int add_packed(struct batch *b, const char *name, const ProtobufCMessage *m, int fact, struct err *e)
 {
-	size_t n = protobuf_c_message_get_packed_size(m);
-	uint8_t *buf = malloc(n ? n : 1);
+	size_t len;
+	void *buf = wire_pack(m, &len);
 	if (!buf)
 		return err_set(e, ERR_FAILED, "out of memory");
-	protobuf_c_message_pack(m, buf);
-	b->v[b->n++] = (struct records_change){ name, buf, n, fact };
+	b->v[b->n++] = (struct records_change){ name, buf, len, fact };
 	return 0;
 }
 

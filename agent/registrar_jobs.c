@@ -7,19 +7,7 @@
 #include "agent/registrar_impl.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-
-static void *repack(const ProtobufCMessage *m)
-{
-	size_t n = protobuf_c_message_get_packed_size(m);
-	uint8_t *buf = malloc(n ? n : 1);
-	void *copy = NULL;
-	if (buf) {
-		protobuf_c_message_pack(m, buf);
-		copy = protobuf_c_message_unpack(m->descriptor, NULL, n, buf);
-	}
-	free(buf);
-	return copy;
-}
+#include "lib/wire/copy.h"
 
 struct known *registrar_known(struct registrar *g, const char *uuid, const Cpa__Spec *spec)
 {
@@ -30,7 +18,7 @@ struct known *registrar_known(struct registrar *g, const char *uuid, const Cpa__
 	if (!k)
 		return NULL;
 	core_copy(k->uuid, sizeof k->uuid, uuid);
-	k->spec = repack(&spec->base);
+	k->spec = wire_copy(&spec->base);
 	if (!k->spec) {
 		free(k);
 		return NULL;
@@ -102,7 +90,7 @@ void registrar_expire_orders(struct registrar *g, int64_t now)
 void registrar_note_agent(struct registrar *g, const Cpa__Agent *agent)
 {
 	struct known_agent *k = table_get(&g->agents, agent->name);
-	Cpa__Agent *copy = repack(&agent->base);
+	Cpa__Agent *copy = wire_copy(&agent->base);
 	if (!copy)
 		return;
 	if (!k) {

@@ -15,6 +15,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
+#include "lib/wire/copy.h"
 
 #define SLICE_MAX ((size_t)1 << 20)
 #define FETCH_PIN_NS (10 * NS_PER_S)
@@ -29,13 +30,12 @@ void levels_offer(struct job *j, uint32_t level, bool asked)
 
 void serve_answer(struct bus_request *rq, const Cpa__Answer *answer, const void *data, size_t len)
 {
-	size_t n = cpa__answer__get_packed_size(answer);
-	uint8_t *head = malloc(n ? n : 1);
+	size_t n;
+	void *head = wire_pack(&answer->base, &n);
 	if (!head) {
 		bus_reply(rq, NULL, 0, NULL, 0);
 		return;
 	}
-	cpa__answer__pack(answer, head);
 	if (bus_reply(rq, head, n, data, len) < 0)
 		log_warn("answer_too_long", "bytes=%zu", n + len);
 	free(head);

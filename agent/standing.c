@@ -1,4 +1,4 @@
-/* Owns joining a parent, registering, and the lease: sends what core/node decides, and feeds it the answers. */
+/* Owns registering and the lease: sends what core/node decides, and feeds it the answers. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,17 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
-#define JOIN_EVERY_NS (2 * NS_PER_S)
-#define JOIN_TIMEOUT_NS (1 * NS_PER_S)
-#define JOIN_FAILURES 3
 #define PULSE_MS 500
-
-/* What is under way: answers name the registration and the message they are for. */
-struct asked {
-	struct upward *s;
-	uint64_t term, seq;
-	enum node_do what;
-};
 
 static struct asked *new_asked(struct upward *s, const struct node_action *act)
 {
@@ -62,71 +52,6 @@ Cpa__Agent *standing_describe(struct agent *a, struct standing_info *out)
 	return &out->agent;
 }
 
-/* ---- joining ---- */
-
-static void say_why(struct upward *s, const char *what, const struct call_reply *r)
-{
-	snprintf(s->why, sizeof s->why, "%s at %s: %s", what,
-		 strcmp(what, "parent") == 0 ? s->agent->cfg.parents.item[s->parent] : s->registry_url,
-		 r->text ? r->text : "no answer");
-}
-
-static bool take_join(struct upward *s, const Cpa__Joined *j)
-{
-	if (j->level <= s->agent->cfg.level) {
-		snprintf(s->why, sizeof s->why, "%s is of level %u and cannot be the parent of level %u", j->name,
-			 j->level, s->agent->cfg.level);
-		return false;
-	}
-	core_copy(s->parent_name, sizeof s->parent_name, j->name);
-	core_copy(s->parent_url, sizeof s->parent_url, s->agent->cfg.parents.item[s->parent]);
-	core_copy(s->registry_name, sizeof s->registry_name, j->registry);
-	core_copy(s->registry_url, sizeof s->registry_url, j->registry_url[0] ? j->registry_url : s->parent_url);
-	s->top = j->top;
-	s->joined = true;
-	s->join_failures = 0;
-	return true;
-}
-
-static void send_to_registry(struct upward *s, struct asked *q);
-
-static void on_joined(void *ctx, const struct call_reply *r)
-{
-	struct asked *q = ctx;
-	struct upward *s = q->s;
-	bool ok = r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_JOINED && take_join(s, r->answer->joined);
-	s->joining = false;
-	if (!ok) {
-		if (r->code < 0)
-			say_why(s, "parent", r);
-		bool hello = q->what == NODE_SEND_HELLO || q->what == NODE_SEND_REGISTER;
-		if (hello || ++s->join_failures >= JOIN_FAILURES) {
-			s->joined = false;
-			node_refused(&s->core, hello ? q->term : s->core.term, false, clock_boot_ns(), &s->acts);
-		}
-		free(q);
-	} else if (q->what == NODE_STANDING) {
-		free(q); /* only to be remembered as a child */
-	} else {
-		send_to_registry(s, q);
-	}
-	standing_go_on(s);
-}
-
-/* Introduce ourselves to the parent; what follows when it answers is in q. */
-static void send_join(struct upward *s, struct asked *q)
-{
-	struct standing_info info;
-	Cpa__Join join = CPA__JOIN__INIT;
-	Cpa__Ask ask = CPA__ASK__INIT;
-	join.agent = standing_describe(s->agent, &info);
-	ask.what_case = CPA__ASK__WHAT_JOIN;
-	ask.join = &join;
-	s->joining = true;
-	s->join_due = clock_boot_ns() + JOIN_EVERY_NS;
-	call_send(s->agent, s->agent->cfg.parents.item[s->parent], &ask, NULL, 0, JOIN_TIMEOUT_NS, on_joined, q);
-}
-
 /* ---- registry ---- */
 
 static void take_grant(struct upward *s, const struct asked *q, const Cpa__Granted *g)
@@ -163,7 +88,7 @@ static void on_granted(void *ctx, const struct call_reply *r)
 	if (r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_GRANTED) {
 		take_grant(s, q, r->answer->granted);
 	} else {
-		say_why(s, "registry", r);
+		standing_say_why(s, "registry", r);
 		/* a renewal that got no answer is simply followed by the next one */
 		if (q->what != NODE_SEND_RENEWAL) {
 			s->joined = false;
@@ -174,7 +99,7 @@ static void on_granted(void *ctx, const struct call_reply *r)
 	standing_go_on(s);
 }
 
-static void send_to_registry(struct upward *s, struct asked *q)
+void standing_ask_registry(struct upward *s, struct asked *q)
 {
 	struct standing_info info;
 	Cpa__Ask ask = CPA__ASK__INIT;
@@ -221,9 +146,9 @@ static void send_what(struct upward *s, const struct node_action *act)
 		s->joined = false;
 	}
 	if (s->joined)
-		send_to_registry(s, q);
+		standing_ask_registry(s, q);
 	else
-		send_join(s, q);
+		standing_join(s, q);
 }
 
 static void perform(struct upward *s, const struct node_action *act)
@@ -289,7 +214,7 @@ static void on_pulse(uv_timer_t *t)
 	if (s->joined && !s->joining && clock_boot_ns() >= s->join_due) {
 		struct asked *q = new_asked(s, &(struct node_action){ .todo = NODE_STANDING });
 		if (q)
-			send_join(s, q);
+			standing_join(s, q);
 	}
 	standing_tell_due(s);
 }

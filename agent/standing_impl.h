@@ -1,4 +1,4 @@
-/* Shared by the three files of standing: standing.c (joining and the lease), standing_jobs.c (orders and what becomes of
+/* Shared by the files of standing: standing.c (the lease), standing_join.c (the parent), standing_jobs.c (orders and what becomes of
  * jobs), standing_tell.c (telling the registry until it has heard). */
 #ifndef CPA_AGENT_STANDING_IMPL_H
 #define CPA_AGENT_STANDING_IMPL_H
@@ -27,6 +27,20 @@ struct upward {
 	unsigned join_failures;
 	char why[CORE_WHY]; /* why the registry was last not reached */
 };
+
+/* What is under way: answers name the registration and the message they are for. */
+struct asked {
+	struct upward *s;
+	uint64_t term, seq;
+	enum node_do what;
+};
+
+/* standing_join.c: introduce ourselves to the parent; q, adopted, says what follows when it answers. */
+void standing_join(struct upward *s, struct asked *q);
+/* standing.c: send what q, adopted, says to the registry. */
+void standing_ask_registry(struct upward *s, struct asked *q);
+/* Remember why "parent" or "registry" did not answer. */
+void standing_say_why(struct upward *s, const char *what, const struct call_reply *r);
 
 /* Let core have its tick, do what it says, and be called again when it wants. */
 void standing_go_on(struct upward *s);

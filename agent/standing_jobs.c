@@ -7,6 +7,7 @@
 #include "agent/standing_impl.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/wire/copy.h"
 
 void standing_job_here(struct agent *a, const char *uuid, uint32_t incarnation)
 {
@@ -81,26 +82,13 @@ Cpa__Claim **standing_claims(struct upward *s, size_t *n)
 
 /* ---- orders ---- */
 
-static Cpa__Spec *copy_spec(const Cpa__Spec *spec)
-{
-	size_t n = cpa__spec__get_packed_size(spec);
-	uint8_t *buf = malloc(n ? n : 1);
-	Cpa__Spec *copy = NULL;
-	if (buf) {
-		cpa__spec__pack(spec, buf);
-		copy = cpa__spec__unpack(NULL, n, buf);
-	}
-	free(buf);
-	return copy;
-}
-
 /* The job's record, from its first time here or an earlier one, about to live again. */
 static struct job *record_for(struct upward *s, const Cpa__Start *order, struct err *e)
 {
 	struct job *j = jobs_find(s->agent, order->spec->job);
 	enum job_state state = order->anew ? JOB_STARTING : JOB_RESTORING;
 	if (!j) {
-		Cpa__Spec *spec = copy_spec(order->spec);
+		Cpa__Spec *spec = wire_copy(&order->spec->base);
 		if (!spec)
 			err_set(e, ERR_FAILED, "out of memory");
 		return spec && jobs_add(s->agent, spec, order->incarnation, state, &j, e) == 0 ? j : NULL;

@@ -12,6 +12,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fs.h"
 #include "lib/base/scoped.h"
+#include "lib/wire/copy.h"
 
 #define JOB_NEW_TIMEOUT_NS (70 * NS_PER_S)
 
@@ -167,14 +168,8 @@ static void start_here(struct running *r)
 	struct err e = { 0 };
 	struct job *j = NULL;
 	struct agent *a = r->rq->agent;
-	size_t n = cpa__spec__get_packed_size(r->spec);
-	scoped_free uint8_t *buf = malloc(n ? n : 1);
 	struct start_from *from = start_from_nothing(&e);
-	Cpa__Spec *copy = NULL;
-	if (buf && from) {
-		cpa__spec__pack(r->spec, buf);
-		copy = cpa__spec__unpack(NULL, n, buf);
-	}
+	Cpa__Spec *copy = from ? wire_copy(&r->spec->base) : NULL;
 	if (!copy)
 		err_set(&e, ERR_FAILED, "out of memory");
 	if (copy && name_is_free(a, copy, &e) < 0) {
