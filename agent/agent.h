@@ -47,6 +47,7 @@ struct agent {
 	struct control *control;
 	struct jobs *jobs;           /* level 1 */
 	struct cgroups *cgroup;      /* of this node; NULL without root */
+	int name_fd; /* locked while this agent lives: its name is its own on this machine */
 	struct fence *fence;
 	struct follows *follows;     /* who waits for a job */
 	struct procs *procs;         /* kernel process events; may be NULL */

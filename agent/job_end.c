@@ -215,8 +215,17 @@ void job_taken_away(struct job *j, const char *why)
 		job_died(j);
 }
 
+/* An ended job's cgroup goes as soon as the last of its processes is gone. */
+static void drop_cgroup(struct job *j)
+{
+	if (j->agent->cgroup && cgroup_remove(j->agent->cgroup, j->id, 0, NULL) == 0)
+		j->cgroup_gone = true;
+}
+
 void job_tick(struct job *j, int64_t now)
 {
+	if (job_ended(j->state) && !j->busy && !j->cgroup_gone)
+		drop_cgroup(j);
 	if (j->kill_at && now >= j->kill_at && !j->busy) {
 		j->kill_at = 0;
 		job_kill(j);

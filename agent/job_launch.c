@@ -116,42 +116,44 @@ static int do_launch(struct start *s, struct err *e)
 	return rc;
 }
 
-/* The arena of a command that starts: made if it is not there, given to the job's user, marked as served. */
-static int prepare_arena(struct job *j, bool fresh, enum arena_start how, struct err *e)
+static int make_arena(struct job *j, struct err *e)
 {
 	char path[FS_PATH_MAX];
 	uint64_t budget = j->spec->arena_bytes ? j->spec->arena_bytes : ARENA_DEFAULT_BYTES;
-	job_arena(j, path);
-	if (fresh)
-		unlink(path);
+	unlink(job_arena(j, path));
 	int rc = arena_create(path, budget, 0600);
-	if (rc < 0 && rc != -EEXIST)
-		return err_set(e, ERR_FAILED, "cannot make the arena %s: %s", path, strerror(-rc));
-	if (rc == -EEXIST)
-		arena_unlock_all(path);
-	scoped_fd int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || (j->agent->root && fchown(fd, j->spec->uid, j->spec->gid) < 0))
-		return err_sys(e, ERR_FAILED, "cannot give the arena %s to its user", path);
-	rc = arena_set_start(fd, j->incarnation, how, 0);
+	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "cannot make the arena %s: %s", path, strerror(-rc));
+}
+
+/* Mark the arena of a command that starts as served, and give it to the job's user: last, when we are done with it. */
+static int hand_arena(struct job *j, enum arena_start how, struct err *e)
+{
+	char path[FS_PATH_MAX];
+	int rc = arena_unlock_all(job_arena(j, path));
+	scoped_fd int fd = rc == 0 ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (rc == 0 && fd < 0)
+		rc = -errno;
+	if (rc == 0)
+		rc = arena_set_start(fd, j->incarnation, how, 0);
 	if (rc < 0)
-		return err_set(e, ERR_FAILED, "the arena %s is broken (%s)", path, strerror(-rc));
+		return err_set(e, ERR_FAILED, "the arena %s is broken: %s", path, strerror(-rc));
+	if (j->agent->root && fchown(fd, j->spec->uid, j->spec->gid) < 0)
+		return err_sys(e, ERR_FAILED, "cannot give the arena %s to its user", path);
 	return 0;
 }
 
 int start_anew(struct start *s, struct err *e)
 {
-	return prepare_arena(s->job, true, ARENA_FRESH, e) < 0 ? e->code : do_launch(s, e);
+	return make_arena(s->job, e) < 0 || hand_arena(s->job, ARENA_FRESH, e) < 0 ? e->code : do_launch(s, e);
 }
 
 int start_from_keys(struct start *s, const struct start_source *src, struct err *e)
 {
 	struct job *j = s->job;
 	char path[FS_PATH_MAX];
-	if (!src->local) {
-		unlink(job_arena(j, path));
-		if (prepare_arena(j, true, ARENA_FROM_KEYS, e) < 0 ||
-		    fetch_keys(j->agent, src->h, j->id, path, e) < 0)
-			return err_wrap(e, "cannot bring the keys from level %u (%s)", src->h->level, src->h->holder);
-	}
-	return prepare_arena(j, false, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
+	if (!src->local &&
+	    (make_arena(j, e) < 0 || fetch_keys(j->agent, src->h, j->id, job_arena(j, path), e) < 0))
+		return err_wrap(e, "cannot bring the keys from level %u (%s)", src->h->level, src->h->holder);
+	/* a broken one here is an error, and the next source is tried: a level above */
+	return hand_arena(j, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
 }

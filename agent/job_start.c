@@ -268,6 +268,7 @@ void job_start(struct job *j, struct start_from *from)
 	*s = (struct start){ .job = j, .from = from, .first = j->state == JOB_STARTING, .pidfd = -1 };
 	j->busy = true;
 	j->died = false;
+	j->cgroup_gone = false;
 	j->ending = (struct ending){ 0, 0 };
 	work_start(&j->agent->loop, run_start, done_start, s);
 }

@@ -54,6 +54,7 @@ struct job {
 	uv_poll_t *watch;   /* on pidfd */
 	struct bell *bell;  /* bell.c */
 	int64_t started_ns; /* CLOCK_BOOTTIME of this incarnation's start */
+	bool cgroup_gone;   /* of an ended job: removed */
 	bool died;          /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
 	struct start_from *again; /* owned: what its user ordered it to be run from, once it is dead */
 	bool stopping;      /* its user wants it ended */

@@ -62,6 +62,7 @@ static void fill_claims(struct registrar *g, const Cpa__Register *q, struct job_
 		registrar_known(g, c->spec->job, c->spec);
 		claims[i].incarnation = c->incarnation;
 		claims[i].by_keys = c->by_keys;
+		claims[i].given = c->given;
 		if (!job_state_parse(c->state, &claims[i].state))
 			claims[i].state = JOB_FAILED;
 		if (c->exit)
@@ -100,6 +101,7 @@ void registrar_register(struct agent *a, const Cpa__Register *q, Cpa__Answer *an
 		return;
 	}
 	fill_claims(g, q, claims);
+	info.held = q->held_ns;
 	registrar_note_agent(g, q->agent);
 	enum reg_answer r = registry_register(&g->reg, &info, claims, q->n_claims, clock_boot_ns(), v, &lease, &g->acts);
 	registrar_perform(g);
@@ -205,8 +207,8 @@ void registrar_release(struct agent *a, const Cpa__Release *q, Cpa__Answer *answ
 	static Cpa__Released released;
 	struct registrar *g = a->registrar;
 	cpa__released__init(&released);
-	released.is_free = registry_asked(&g->reg, q->job, q->incarnation, q->node, q->term, q->by, clock_boot_ns(),
-					  &g->acts);
+	released.is_free = (q->take ? registry_offered : registry_asked)(&g->reg, q->job, q->incarnation, q->node, q->term,
+									  q->by, clock_boot_ns(), &g->acts);
 	registrar_perform(g);
 	if (g->unsaved)
 		fail(answer, ERR_FAILED, "the registry cannot write its records");

@@ -12,6 +12,9 @@
 
 #define ORDER_CALL_NS (2 * NS_PER_S)
 #define SAVE_AGAIN_MS 500
+#define FORGET_AFTER_NS (7 * 86400 * NS_PER_S)
+#define FORGET_EVERY_NS (60 * NS_PER_S)
+#define FORGET_AT_ONCE 256
 
 static void ignore(void *ctx, const struct call_reply *r)
 {
@@ -97,14 +100,15 @@ struct asked {
 	struct registrar *g;
 	char job[CORE_UUID], url[CORE_URL];
 	uint32_t incarnation;
+	uint64_t term;
 };
 
 static void on_released(void *ctx, const struct call_reply *r)
 {
 	struct asked *q = ctx;
 	if (r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_RELEASED) {
-		registry_answered(&q->g->reg, q->job, q->incarnation, q->url, r->answer->released->is_free,
-				  clock_boot_ns(), &q->g->acts);
+		registry_answered_in_term(&q->g->reg, q->job, q->incarnation, q->term, q->url,
+					  r->answer->released->is_free, clock_boot_ns(), &q->g->acts);
 		registrar_go_on(q->g);
 	}
 	free(q);
@@ -117,7 +121,7 @@ static void ask_other(struct registrar *g, const struct action *act)
 	struct asked *q = malloc(sizeof *q);
 	if (!q)
 		return;
-	*q = (struct asked){ .g = g, .incarnation = act->incarnation };
+	*q = (struct asked){ .g = g, .incarnation = act->incarnation, .term = act->term };
 	core_copy(q->job, sizeof q->job, act->job);
 	core_copy(q->url, sizeof q->url, act->url);
 	rel.job = q->job;
@@ -125,6 +129,7 @@ static void ask_other(struct registrar *g, const struct action *act)
 	rel.by = g->agent->cfg.name;
 	rel.node = (char *)(uintptr_t)act->node;
 	rel.term = act->term;
+	rel.take = act->take;
 	ask.what_case = CPA__ASK__WHAT_RELEASE;
 	ask.release = &rel;
 	call_send(g->agent, q->url, &ask, NULL, 0, ORDER_CALL_NS, on_released, q);
@@ -251,6 +256,22 @@ static void write_later(struct registrar *g, int64_t now)
 		log_error("registry_not_saved", "why=\"%s\"", e.text);
 }
 
+/* Ended jobs are remembered for a week, so that a node that comes back with a stale copy of one is told. */
+static void forget_old(struct registrar *g, int64_t now)
+{
+	const struct reg_job *j;
+	size_t at = 0, n = 0;
+	char old[FORGET_AT_ONCE][CORE_UUID];
+	if (now < g->forget_due)
+		return;
+	g->forget_due = now + FORGET_EVERY_NS;
+	while (n < FORGET_AT_ONCE && (j = registry_each_job(&g->reg, &at)))
+		if (job_ended(j->state) && now - j->ended_at > FORGET_AFTER_NS)
+			core_copy(old[n++], CORE_UUID, j->spec.uuid);
+	for (size_t i = 0; i < n; i++)
+		registry_job_forget(&g->reg, old[i], &g->acts, NULL);
+}
+
 static void on_timer(uv_timer_t *t)
 {
 	registrar_go_on(t->data);
@@ -262,6 +283,7 @@ void registrar_go_on(struct registrar *g)
 		return;
 	int64_t now = clock_boot_ns();
 	registry_tick(&g->reg, now, &g->acts);
+	forget_old(g, now);
 	registrar_perform(g);
 	write_later(g, now);
 	registrar_expire_orders(g, now);

@@ -2,9 +2,11 @@
 #include "agent/setup.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sodium.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -116,6 +118,23 @@ static int keep_cpinit(struct agent *a, struct err *e)
 	return rc;
 }
 
+/* Jobs are frozen by the node's name, so two agents of one name on one machine would freeze each other's. */
+static int claim_name(struct agent *a, struct err *e)
+{
+	int fd = open(a->cgroup->node, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) {
+		a->name_fd = fd;
+		return 0;
+	}
+	int rc = errno == EWOULDBLOCK ?
+			 err_set(e, ERR_FAILED, "an agent named %s runs on this machine already; give this one another --name",
+				 a->cfg.name) :
+			 err_sys(e, ERR_FAILED, "cannot lock %s", a->cgroup->node);
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
 static int open_node(struct agent *a, struct err *e)
 {
 	if (keep_cpinit(a, e) < 0 || find_tool("cpfence", a->cpfence, e) < 0)
@@ -124,7 +143,7 @@ static int open_node(struct agent *a, struct err *e)
 		a->cgroup = calloc(1, sizeof *a->cgroup);
 		if (!a->cgroup)
 			return err_set(e, ERR_FAILED, "out of memory");
-		if (launch_prepare_node(e) < 0 || cgroups_open(a->cgroup, a->cfg.name, e) < 0 ||
+		if (launch_prepare_node(e) < 0 || cgroups_open(a->cgroup, a->cfg.name, e) < 0 || claim_name(a, e) < 0 ||
 		    fence_open(&a->fence, a->cfg.run, a->cgroup->node, a->cpfence, e) < 0)
 			return e->code;
 	} else {

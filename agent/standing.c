@@ -15,7 +15,7 @@ static struct asked *new_asked(struct upward *s, const struct node_action *act)
 {
 	struct asked *q = malloc(sizeof *q);
 	if (q)
-		*q = (struct asked){ s, act->term, act->seq, act->todo };
+		*q = (struct asked){ s, act->term, act->seq, act->held, act->todo };
 	return q;
 }
 
@@ -46,8 +46,10 @@ Cpa__Agent *standing_describe(struct agent *a, struct standing_info *out)
 		out->agent.session.data = s->session;
 		out->agent.session.len = sizeof s->session;
 		/* parents it would turn to instead: their registries must be asked before a job of ours is given away */
-		out->agent.others = a->cfg.parents.item;
-		out->agent.n_others = a->cfg.parents.n > 1 ? a->cfg.parents.n : 0;
+		for (size_t i = 0; i < a->cfg.parents.n && out->agent.n_others < CORE_PARENTS; i++)
+			if ((int)i != s->parent)
+				out->others[out->agent.n_others++] = a->cfg.parents.item[i];
+		out->agent.others = out->others;
 	}
 	return &out->agent;
 }
@@ -120,6 +122,7 @@ void standing_ask_registry(struct upward *s, struct asked *q)
 		reg.agent = me;
 		reg.term = q->term;
 		reg.seq = q->seq;
+		reg.held_ns = q->held;
 		reg.claims = standing_claims(s, &reg.n_claims);
 		ask.what_case = CPA__ASK__WHAT_REGISTER;
 		ask.register_ = &reg;

@@ -41,6 +41,7 @@ struct standing_info {
 	Cpa__Machine machine;
 	uint64_t features[4];
 	char arch[16];
+	char *others[CORE_PARENTS];
 };
 Cpa__Agent *standing_describe(struct agent *a, struct standing_info *out);
 

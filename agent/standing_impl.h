@@ -32,6 +32,7 @@ struct upward {
 struct asked {
 	struct upward *s;
 	uint64_t term, seq;
+	int64_t held;
 	enum node_do what;
 };
 

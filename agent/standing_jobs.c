@@ -75,6 +75,7 @@ Cpa__Claim **standing_claims(struct upward *s, size_t *n)
 		c->claim.incarnation = j->incarnation;
 		c->claim.state = (char *)(uintptr_t)job_state_name(j->state);
 		c->claim.by_keys = j->by_keys;
+		c->claim.given = node_job_given(&s->core, j->id);
 		v[(*n)++] = &c->claim;
 	}
 	return v;
