@@ -50,6 +50,20 @@ def as_arguments(options):
                 yield from ("--" + name.replace("_", "-"), str(each))
 
 
+def execute(argv, timeout, env=None):
+    """Run a command on a node to its end; it is killed when that takes too long."""
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env,
+                               text=True, errors="replace", preexec_fn=os.setpgrp)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except BaseException:
+        for pid in children(process.pid):  # nsenter alone would leave it running
+            os.kill(pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(argv[argv.index("--") + 1:], process.returncode, out, err)
+
+
 class Agent:
     def __init__(self, name, agent_name, directory):
         self.name, self.agent_name, self.dir = name, agent_name, directory
@@ -135,8 +149,7 @@ class Agent:
     def cli(self, *args, check=True, timeout=30, user=None, cwd=None, env=None):
         """Run `cpagent args` here; with check, CommandFailed unless it exits with 0."""
         argv = self.command([os.path.join(BUILD, "cpagent"), *map(str, args)], cwd, user)
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                              env=env, timeout=timeout * SLOW, preexec_fn=os.setpgrp)
+        done = execute(argv, timeout * SLOW, env)
         if check and done.returncode:
             raise CommandFailed("cpagent %s: exit %d\n%s%s" % (" ".join(map(str, args)), done.returncode,
                                                                done.stdout, done.stderr))

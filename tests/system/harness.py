@@ -67,6 +67,7 @@ def sentence(function):
 class Topic:
     def __init__(self, module):
         self.module, self.cluster, self.fixture = module, None, ()
+        self.fresh = getattr(module, "FRESH", False)
 
     def build(self):
         self.cluster = Cluster().__enter__()
@@ -86,12 +87,13 @@ class Topic:
                     self.build()
                 since = {node: node.log_size() for node in self.cluster.nodes}
                 function(*self.fixture)
-                end_jobs(self.cluster.nodes)
+                if not self.fresh:
+                    end_jobs(self.cluster.nodes)
             passed = True
         except Exception:
             show(function, self.cluster.nodes if self.cluster else [], since)
             passed = False
-        if not passed or getattr(self.module, "FRESH", False):
+        if not passed or self.fresh:
             self.clear()
         print("%s %6.1f s  %s" % ("ok    " if passed else "FAILED", time.monotonic() - began, sentence(function)),
               flush=True)

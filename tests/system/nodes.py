@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 import leftovers
-from agents import BUILD, SLOW, Agent, children, wait_until
+from agents import BUILD, SLOW, Agent, children, execute, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = 7400
@@ -69,7 +69,9 @@ class Node(Agent):
         self.space = Namespaces(["--pid", "--mount", "--net", "--uts"],
                                 [sys.executable, os.path.join(HERE, "node_init.py"), self.name, self.run_size])
         hub = self.cluster.hub
-        hub.ip("link", "add", self.veth, "type", "veth", "peer", "name", "eth0", "netns", str(self.space.pid))
+        mac = "02:00:0a:4d:00:%02x" % self.number  # a machine keeps its card when it is switched off and on
+        hub.ip("link", "add", self.veth, "type", "veth", "peer", "name", "eth0", "address", mac, "netns",
+               str(self.space.pid))
         hub.ip("link", "set", self.veth, "master", "br0", "up")
         self.space.ip("addr", "add", self.address + "/24", "dev", "eth0")
         self.space.ip("link", "set", "eth0", "up")
@@ -87,10 +89,15 @@ class Node(Agent):
         """A file of this machine as this process reaches it."""
         return "/proc/%d/root%s" % (self.space.pid, place)
 
+    def do(self, *argv, user=None, check=True):
+        """Any command on this machine."""
+        done = execute(self.command(argv, user=user), 30 * SLOW)
+        assert not check or done.returncode == 0, done
+        return done
+
     def try_agent(self, *args, timeout=10, env=None):
         """Run an agent that is expected to refuse; how it ended."""
-        return subprocess.run(self.command([os.path.join(BUILD, "cpagentd"), *map(str, args)], "/"), timeout=timeout *
-                              SLOW, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env)
+        return execute(self.command([os.path.join(BUILD, "cpagentd"), *map(str, args)], "/"), timeout * SLOW, env)
 
     def cgroup(self):
         return os.path.join(leftovers.cgroup_root(), self.agent_name)
