@@ -12,6 +12,7 @@
 #include "agent/jobs.h"
 #include "agent/ports/launch.h"
 #include "agent/standing.h"
+#include "agent/work.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
@@ -88,6 +89,35 @@ static struct ending how_it_ended(struct job *j)
 	return (struct ending){ 0, SIGKILL };
 }
 
+/* Directories of a job that needs them no more, removed off the loop: freeing gigabytes takes its time. */
+struct removal {
+	char dir[FS_PATH_MAX];
+};
+
+static void run_removal(void *ctx)
+{
+	struct removal *r = ctx;
+	char path[FS_PATH_MAX + 32];
+	for (unsigned slot = 0; slot < JOBS_KEEP_MAX + 2; slot++) {
+		snprintf(path, sizeof path, "%s/img.%u", r->dir, slot);
+		fs_remove_tree(path, NULL);
+	}
+	for (unsigned slot = 0; slot < 2; slot++) {
+		snprintf(path, sizeof path, "%s/keys.%u", r->dir, slot);
+		fs_remove_tree(path, NULL);
+	}
+}
+
+static void forget_images(struct job *j)
+{
+	struct removal *r = job_finished(j) && !j->keyset_busy ? malloc(sizeof *r) : NULL;
+	if (!r)
+		return;
+	memcpy(r->dir, j->dir, sizeof r->dir);
+	job_drop_gens(j);
+	work_start(&j->agent->loop, run_removal, free, r);
+}
+
 /* Supervision has the word: again here, or over. */
 static void after_death(struct job *j)
 {
@@ -108,8 +138,10 @@ static void after_death(struct job *j)
 		job_tell(j, REPORT_FAILED);
 		break;
 	}
-	if (job_ended(j->state))
+	if (job_ended(j->state)) {
 		standing_job_gone(j->agent, j->id);
+		forget_images(j);
+	}
 }
 
 /* Its user's order, whatever supervision thinks. */
@@ -232,6 +264,8 @@ void job_tick(struct job *j, int64_t now)
 	}
 	if (j->busy || j->disowned)
 		return;
+	if (j->state == JOB_RUNNING && !j->pid && !j->restart_at)
+		after_death(j); /* it died while it was frozen, and the lease is back */
 	if (j->restart_at && now >= j->restart_at && standing_may_run(j->agent))
 		restart_here(j);
 	else if (j->state == JOB_RUNNING && interval_due(&j->every, now))

@@ -39,6 +39,7 @@ int job_save(struct job *j, struct err *e)
 	local.reason = j->why;
 	local.keyset_level = j->keyset_level;
 	local.keyset_held = j->keyset_held;
+	local.stopped = j->stopping;
 
 	size_t len;
 	scoped_free void *buf = wire_pack(&local.base, &len);
@@ -59,6 +60,7 @@ static void take_local(struct job *j, Cpa__Local *l)
 	j->last_keyset = l->last_keyset;
 	j->keyset_level = l->keyset_level;
 	j->keyset_held = l->keyset_held;
+	j->stopping = l->stopped;
 	core_copy(j->why, sizeof j->why, l->reason);
 	for (size_t i = 0; i < l->n_restarts_ns && j->supervise.count < SUPERVISE_TIMES; i++)
 		j->supervise.times[j->supervise.count++] = l->restarts_ns[i] - off;
@@ -133,7 +135,7 @@ void jobs_forget_old(struct agent *a)
 		struct job *oldest = NULL;
 		size_t ended = 0;
 		for (struct job *j = a->jobs->first; j; j = j->next)
-			if (job_ended(j->state) && !j->busy && !j->tell_due) {
+			if (job_ended(j->state) && !j->busy && !j->keyset_busy && !j->tell_due) {
 				ended++;
 				oldest = j; /* the list is newest first */
 			}

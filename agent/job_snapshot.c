@@ -18,6 +18,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
+#include "lib/base/units.h"
 #include "lib/chunk/manifest.h"
 #include "lib/wire/copy.h"
 
@@ -184,6 +185,12 @@ static void drop_gen(struct job *j, size_t i)
 	memmove(&j->gens[i], &j->gens[i + 1], (--j->n_gens - i) * sizeof *j->gens);
 }
 
+void job_drop_gens(struct job *j)
+{
+	while (j->n_gens)
+		drop_gen(j, j->n_gens - 1);
+}
+
 void job_gen_add(struct job *j, Cpa__Generation *g, unsigned slot)
 {
 	size_t keep = j->spec->keep ? j->spec->keep : 1;
@@ -261,6 +268,20 @@ static void done_shot(void *ctx)
 		job_snapshot_next(j);
 }
 
+/* Would one more generation, as large as the newest, spend the agent's memory? */
+static bool over_budget(struct job *j, struct err *e)
+{
+	const struct gen *newest = j->n_gens ? &j->gens[j->n_gens - 1] : NULL;
+	uint64_t have = jobs_memory(j->agent), more = newest ? manifest_generation_bytes(newest->g) : 0;
+	char a[UNITS_TEXT_MAX], b[UNITS_TEXT_MAX];
+	if (have + more <= j->agent->cfg.memory)
+		return false;
+	err_set(e, ERR_FAILED,
+		"no snapshot of %s: this node's images take %s and may take %s (--memory); keep fewer generations or raise it",
+		j->spec->name, units_size_text(have, a), units_size_text(j->agent->cfg.memory, b));
+	return true;
+}
+
 void job_snapshot(struct job *j, const char *reason, struct wanted *w)
 {
 	struct err e = { 0 };
@@ -268,6 +289,8 @@ void job_snapshot(struct job *j, const char *reason, struct wanted *w)
 	Cpa__Generation *g = malloc(sizeof *g);
 	if (!j->agent->criu[0])
 		err_set(&e, ERR_FAILED, "no process snapshot on this node: %s", j->agent->why_no_criu);
+	else if (over_budget(j, &e))
+		log_warn("snapshot_refused", "job=%s why=\"%s\"", j->id, e.text);
 	else if (!s || !g)
 		err_set(&e, ERR_FAILED, "out of memory");
 	if (e.code < 0) {

@@ -52,6 +52,8 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 
 /* An image directory not used by any generation of j that is worth keeping. */
 unsigned job_free_slot(const struct job *j);
+/* None of its generations is here any more. */
+void job_drop_gens(struct job *j);
 /* A generation is complete in slot: list it, drop what is beyond --keep. g is adopted. */
 void job_gen_add(struct job *j, Cpa__Generation *g, unsigned slot);
 

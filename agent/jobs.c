@@ -215,6 +215,11 @@ void job_tell(struct job *j, enum report what)
 	standing_poke(j->agent);
 }
 
+bool job_finished(const struct job *j)
+{
+	return j->state == JOB_EXITED && j->ending.code == 0 && j->ending.signal == 0 && !j->stopping;
+}
+
 uint64_t jobs_memory(const struct agent *a)
 {
 	uint64_t bytes = 0;

@@ -134,6 +134,8 @@ void job_report(struct job *j, Cpa__Report *r, Cpa__Exit *ended);
 /* Tell the registry of a generation that is here; of all of them. */
 void job_tell_gen(struct job *j, const struct gen *g);
 void jobs_tell_all(struct agent *a);
+/* It ended as it should and not on its user's order: nothing of it will be restored. */
+bool job_finished(const struct job *j);
 /* Bytes that the images of all jobs take on this node. */
 uint64_t jobs_memory(const struct agent *a);
 

@@ -82,7 +82,7 @@ static Cpa__Stock *stock_of(struct job *j, Cpa__Stock *s)
 {
 	cpa__stock__init(s);
 	s->spec = j->spec;
-	s->gone = j->state == JOB_EXITED;
+	s->gone = job_finished(j);
 	struct gen *g = job_gen_find(j, 0);
 	s->generation = g ? g->number : 0;
 	s->generation_level = g ? g->level : 0;
