@@ -231,13 +231,10 @@ static int take_words(Cpa__Spec *m, const struct cli_args *a, struct err *e)
 {
 	static const char *const modes[] = { "auto", "process", "keyed", NULL };
 	static const char *const restarts[] = { "transient", "permanent", "temporary", NULL };
-	static const char *const files[] = { "track", "shared", NULL };
+	static const char *const files[] = { "track", "shared", "carry", NULL };
 	static const char *const tcp[] = { "close", "established", NULL };
 	int mode = 0, restart = 0, file = 0, net = 0;
 
-	if (cli_opt(a, "files") && !strcmp(cli_opt(a, "files"), "carry"))
-		return err_set(e, ERR_USAGE,
-		               "--files: 'carry' is not available in this version; use 'track' or 'shared'");
 	if (cli_opt_word(a, "mode", modes, &mode, e) || cli_opt_word(a, "restart", restarts, &restart, e) ||
 	    cli_opt_word(a, "files", files, &file, e) || cli_opt_word(a, "tcp", tcp, &net, e))
 		return e->code;

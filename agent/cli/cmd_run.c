@@ -19,7 +19,7 @@ static const struct cli_option options[] = {
 	{ "max-restarts", 0, "N", "give up after more restarts than this (0 to 64) in --max-seconds (3)" },
 	{ "max-seconds", 0, "DUR", "the time --max-restarts counts in (5s)" },
 	{ "spares", 0, "NODE,...", "nodes to be preferred when its own is lost" },
-	{ "files", 0, "track|shared", "roll back files it writes, or leave them to you (track)" },
+	{ "files", 0, "track|shared|carry", "files it writes: roll them back, leave them to you, take them along (track)" },
 	{ "tcp", 0, "close|established", "TCP connections in a snapshot (close)" },
 	{ "env", 0, "K=V", "set a variable for the job; may repeat" },
 	{ "cwd", 0, "DIR", "the directory it starts in (this one)" },

@@ -315,7 +315,7 @@ static void wrong_options_of_run_exit_with_2(void)
 		{ "--keep", "0" },
 		{ "--mode", "both" },
 		{ "--restart", "never" },
-		{ "--files", "carry" },
+		{ "--files", "everything" },
 		{ "--tcp", "keep" },
 		{ "--group", "g" },
 		{ "--ranks", "2" },
