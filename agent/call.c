@@ -11,6 +11,7 @@
 #include "lib/wire/copy.h"
 
 struct sent {
+	struct sent *next; /* in calls.unsent */
 	call_fn *fn;
 	void *ctx;
 };
@@ -29,11 +30,13 @@ struct call {
 	uint8_t *data;
 };
 
+/* Lives as long as the process: a worker may still ask when the loop has ended everything else. */
 struct calls {
 	uv_async_t wake;
-	uv_mutex_t lock;
+	uv_mutex_t lock; /* over head, tail and closing */
 	struct call *head, **tail;
 	int closing;
+	struct sent *unsent; /* the loop's own that could not be sent: they hear it when the loop comes round */
 };
 
 static void on_answer(void *ctx, int status, const struct bus_msg *msg)
@@ -63,7 +66,25 @@ static void send_packed(struct agent *a, const char *url, const uint8_t *head, s
 	struct bus_peer *peer = a->bus ? bus_peer_by_url(a->bus, url, NULL) : NULL;
 	if (peer && bus_call(a->bus, peer, head, head_len, data, len, timeout_ns, on_answer, s) == 0)
 		return;
-	on_answer(s, ERR_NO_AGENT, NULL);
+	if (a->calls->closing) {
+		on_answer(s, ERR_NO_AGENT, NULL);
+		return;
+	}
+	/* not from in here: who calls again at once would go deeper and deeper */
+	s->next = a->calls->unsent;
+	a->calls->unsent = s;
+	uv_async_send(&a->calls->wake);
+}
+
+static void answer_unsent(struct calls *q)
+{
+	struct sent *list = q->unsent;
+	q->unsent = NULL;
+	while (list) {
+		struct sent *next = list->next;
+		on_answer(list, ERR_NO_AGENT, NULL);
+		list = next;
+	}
 }
 
 void call_send(struct agent *a, const char *url, const Cpa__Ask *ask, const void *data, size_t len,
@@ -77,7 +98,7 @@ void call_send(struct agent *a, const char *url, const Cpa__Ask *ask, const void
 		fn(ctx, &r);
 		free(s);
 	} else {
-		*s = (struct sent){ fn, ctx };
+		*s = (struct sent){ .fn = fn, .ctx = ctx };
 		send_packed(a, url, head, head_len, data, len, timeout_ns, s);
 	}
 	free(head);
@@ -105,6 +126,8 @@ static void finish(void *ctx, const struct call_reply *r)
 	uv_sem_post(&c->done);
 }
 
+static const struct call_reply stopping = { .code = ERR_NO_AGENT, .text = "this agent is stopping" };
+
 static void on_wake(uv_async_t *h)
 {
 	struct agent *a = h->data;
@@ -119,14 +142,14 @@ static void on_wake(uv_async_t *h)
 		struct call *next = c->next;
 		struct sent *s = closing ? NULL : malloc(sizeof *s);
 		if (s) {
-			*s = (struct sent){ finish, c };
+			*s = (struct sent){ .fn = finish, .ctx = c };
 			send_packed(a, c->url, c->head, c->head_len, NULL, 0, c->timeout_ns, s);
 		} else {
-			struct call_reply r = { .code = ERR_NO_AGENT, .text = "this agent is stopping" };
-			finish(c, &r);
+			finish(c, &stopping);
 		}
 		c = next;
 	}
+	answer_unsent(q);
 }
 
 struct call *call_post(struct agent *a, const char *url, const Cpa__Ask *ask, int64_t timeout_ns)
@@ -145,10 +168,14 @@ struct call *call_post(struct agent *a, const char *url, const Cpa__Ask *ask, in
 	memcpy(c->url, url, strlen(url) + 1);
 	struct calls *q = a->calls;
 	uv_mutex_lock(&q->lock);
-	*q->tail = c;
-	q->tail = &c->next;
+	if (q->closing) {
+		finish(c, &stopping);
+	} else {
+		*q->tail = c;
+		q->tail = &c->next;
+		uv_async_send(&q->wake); /* while locked: it is not being closed */
+	}
 	uv_mutex_unlock(&q->lock);
-	uv_async_send(&q->wake);
 	return c;
 }
 
@@ -187,19 +214,14 @@ int call_open(struct agent *a, struct err *e)
 	return 0;
 }
 
-static void on_closed(uv_handle_t *h)
-{
-	struct agent *a = h->data;
-	uv_mutex_destroy(&a->calls->lock);
-	free(a->calls);
-	a->calls = NULL;
-}
-
 void call_close(struct agent *a)
 {
-	if (!a->calls || a->calls->closing)
+	struct calls *q = a->calls;
+	if (!q || q->closing)
 		return;
-	a->calls->closing = 1;
-	on_wake(&a->calls->wake);
-	uv_close((uv_handle_t *)&a->calls->wake, on_closed);
+	uv_mutex_lock(&q->lock);
+	q->closing = 1;
+	uv_mutex_unlock(&q->lock);
+	on_wake(&q->wake);
+	uv_close((uv_handle_t *)&q->wake, NULL);
 }

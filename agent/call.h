@@ -22,7 +22,8 @@ struct call_reply {
 
 typedef void call_fn(void *ctx, const struct call_reply *reply);
 
-/* From the loop only. fn is called exactly once, never before this returns. url is where the other listens. */
+/* From the loop only. fn is called exactly once, and not before this returns (unless this agent is stopping or memory
+ * is out). url is where the other listens. */
 void call_send(struct agent *a, const char *url, const Cpa__Ask *ask, const void *data, size_t len,
 	       int64_t timeout_ns, call_fn *fn, void *ctx);
 
