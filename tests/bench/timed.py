@@ -1,7 +1,7 @@
 """Runs on a node and times what it is told to, in turns, so that all see the same machine. Prints lists of seconds.
 
 timed.py commands N COMMAND...: from start to status of each. timed.py loops N PREFIX: of a loop, behind PREFIX and
-without it, as it says itself.
+without it, as it says itself: [passed, spent] of each.
 """
 import json
 import os
@@ -17,9 +17,9 @@ def work(n):
     for i in range(n):
         x = x * 3 % 1000003
     return x
-began = time.perf_counter()
+began = time.perf_counter(), time.process_time()
 work(int(sys.argv[1]))
-print(time.perf_counter() - began)
+print(time.perf_counter() - began[0], time.process_time() - began[1])
 """
 
 
@@ -32,19 +32,20 @@ def once(argv):
 
 
 def loop_seconds(prefix, turns):
+    """(passed, spent computing)"""
     argv = [*prefix, sys.executable, "-c", LOOP, str(turns)]
-    return float(subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout)
+    return [float(word) for word in subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout.split()]
 
 
 def loop_turns():
     """How many turns of the loop take LOOP_SECONDS here."""
     n = 1000000
-    return int(n * LOOP_SECONDS / loop_seconds([], n))
+    return int(n * LOOP_SECONDS / loop_seconds([], n)[1])
 
 
 def loops(times, prefix):
     turns = loop_turns()
-    return list(zip(*[(loop_seconds(prefix, turns), loop_seconds([], turns)) for _ in range(times)]))
+    return [loop_seconds(prefix, turns) + loop_seconds([], turns) for _ in range(times)]
 
 
 def main(what, times, *commands):
