@@ -114,7 +114,9 @@ class Agent:
         os.kill(self.process.pid, signal.SIGCONT)  # nsenter stops with its child
 
     def agent_gone(self):
+        """Its node is gone. What brought it there may stand still with it (agent_stop)."""
         if self.process:
+            self.process.kill()
             self.process.wait()
         self.process = None
 
