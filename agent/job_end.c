@@ -187,7 +187,7 @@ void job_died(struct job *j)
 		return;
 	}
 	job_note_quick_death(j);
-	if (j->state == JOB_FROZEN) /* died while its lease is out: its registry decides */
+	if (j->state == JOB_FROZEN && !j->stopping) /* died while its lease is out: its registry decides */
 		job_touched(j);
 	else
 		after_death(j);

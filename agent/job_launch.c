@@ -40,7 +40,12 @@ static char **strings(const ProtobufCBinaryData *v, size_t n, char *const *extra
 
 static char *text(const ProtobufCBinaryData *b)
 {
-	return b->len ? strndup((const char *)b->data, b->len) : NULL;
+	char *t = b->len ? malloc(b->len + 1) : NULL;
+	if (!t)
+		return NULL;
+	memcpy(t, b->data, b->len);
+	t[b->len] = '\0';
+	return t;
 }
 
 /* The user's environment without what we set ourselves, then that. */
