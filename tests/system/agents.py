@@ -143,7 +143,7 @@ class Agent:
 
     def wait_log(self, pattern, timeout=10, since=0):
         """Until a line of its log matches; returns the match."""
-        return wait_until(lambda: re.search(pattern, self.log_text(since)), timeout,
+        return wait_until(lambda: re.search(pattern, self.log_text(since), re.M), timeout,
                           "/%s/ in %s's log" % (pattern, self.name))
 
     # ---- its command line ----

@@ -5,13 +5,13 @@ import os
 
 def of(node, job):
     """The directories of complete generations, the oldest first."""
-    found = glob.glob(node.path("/run/cpagent/jobs/%s/img.*/manifest" % node.job(job)["job"]))
+    found = glob.glob(node.path("/run/cpagent/jobs/%s/img.*/.manifest" % node.job(job)["job"]))
     return [os.path.dirname(m) for m in sorted(found, key=os.path.getmtime)]
 
 
 def flip_a_byte(directory):
-    """In the middle of its largest file."""
-    path = max(glob.glob(directory + "/*"), key=os.path.getsize)
+    """In the middle of its largest file, which holds the job's memory."""
+    path = max(glob.glob(directory + "/*"), key=lambda p: os.stat(p).st_blocks)
     with open(path, "r+b") as f:
         f.seek(os.path.getsize(path) // 2)
         byte = f.read(1)

@@ -75,7 +75,8 @@ def a_key_that_is_missing_or_open_to_others_is_refused(c, n1, top, n2):
     os.chmod(short, 0o600)
     done = n2.try_agent(*parent, "--key", short)
     assert done.returncode in (1, 2) and short in done.stderr, done
-    assert n2.cli("keygen", loose, check=False).returncode == 1, "a key was overwritten"
+    done = n2.cli("keygen", loose, check=False)
+    assert done.returncode in (1, 2, 5) and loose in done.stderr, done
 
 
 @test
