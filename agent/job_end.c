@@ -243,6 +243,8 @@ void job_taken_away(struct job *j, const char *why)
 	core_copy(j->why, sizeof j->why, why);
 	log_info("job_disowned", "job=%s name=%s incarnation=%u why=\"%s\"", j->id, j->spec->name, j->incarnation, why);
 	job_kill(j);
+	if (j->busy && j->agent->cgroup) /* a worker may be starting it at this moment: not one instruction of it runs */
+		cgroup_freeze(j->agent->cgroup, j->id, 0, NULL);
 	if (!j->pid && !j->busy)
 		job_died(j);
 }

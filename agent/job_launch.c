@@ -28,7 +28,8 @@ static char **strings(const ProtobufCBinaryData *v, size_t n, char *const *extra
 	char *p = (char *)(out + n + n_extra + 1);
 	for (size_t i = 0; i < n; i++) {
 		out[i] = p;
-		memcpy(p, v[i].data, v[i].len);
+		if (v[i].len)
+			memcpy(p, v[i].data, v[i].len);
 		p[v[i].len] = '\0';
 		p += v[i].len + 1;
 	}

@@ -47,6 +47,8 @@ static struct holding as_held(struct job *j, const Cpa__Holding *h)
 	struct holding out = { .kind = h->what == CPA__WHAT__KEYSET ? SOURCE_KEYS : SOURCE_SNAPSHOT,
 			       .level = (int)h->level, .number = h->number, .incarnation = h->incarnation,
 			       .time = h->time_ns, .bytes = h->bytes, .bad = h->bad, .reachable = true };
+	if (out.kind == SOURCE_SNAPSHOT && h->number == j->crashed)
+		out.crashes = j->crashes;
 	core_copy(out.holder, sizeof out.holder, h->holder);
 	return out;
 }
@@ -60,7 +62,8 @@ static size_t list_all(struct job *j, struct holding *held, const Cpa__Holding *
 		which[n] = NULL;
 		held[n] = (struct holding){ .kind = SOURCE_SNAPSHOT, .level = 1, .number = g->number,
 					    .incarnation = g->g->incarnation, .time = g->g->time_ns,
-					    .reachable = true, .bad = g->bad, .crashes = g->crashes };
+					    .reachable = true, .bad = g->bad,
+					    .crashes = g->number == j->crashed ? j->crashes : 0 };
 	}
 	struct keyset_seen keys;
 	if (keyset_look(j, &keys) == 0 && keys.count) {
@@ -150,7 +153,10 @@ static int clear_cgroup(struct job *j, struct err *e)
 	if (cgroup_populated(cg, j->id, NULL) > 0 &&
 	    (cgroup_kill(cg, j->id, e) < 0 || cgroup_wait_empty(cg, j->id, 10000, e) < 0))
 		return e->code;
-	return cgroup_remove(cg, j->id, 10000, e) < 0 || cgroup_make(cg, j->id, e) < 0 ? e->code : 0;
+	if (cgroup_remove(cg, j->id, 10000, e) < 0 || cgroup_make(cg, j->id, e) < 0)
+		return e->code;
+	/* from here on a taken away job is frozen in the cgroup that we have just made, before, it is stopped here */
+	return atomic_load(&j->disowned) ? err_set(e, ERR_FAILED, "job %s was taken away", j->spec->name) : 0;
 }
 
 static void run_start(void *ctx)
@@ -167,7 +173,7 @@ static void run_start(void *ctx)
 		s->code = try_source(s, src, &e);
 		s->used = src->kind;
 		s->number = src->number;
-		if (s->code == 0)
+		if (s->code == 0 || atomic_load(&j->disowned))
 			return;
 		s->err = e;
 		log_warn("start_source_failed", "job=%s kind=%s number=%llu at=%s why=\"%s\"", j->id,
@@ -263,6 +269,8 @@ void job_start(struct job *j, struct start_from *from)
 	if (!s) {
 		start_from_free(from);
 		job_move(j, j->state == JOB_STARTING ? EV_LAUNCH_FAILED : EV_RESTORE_FAILED, "out of memory");
+		job_tell(j, REPORT_FAILED);
+		job_launch_answer(j);
 		return;
 	}
 	*s = (struct start){ .job = j, .from = from, .first = j->state == JOB_STARTING, .pidfd = -1 };
@@ -275,11 +283,13 @@ void job_start(struct job *j, struct start_from *from)
 
 void job_note_quick_death(struct job *j)
 {
-	struct gen *g = job_gen_find(j, j->restored_from);
-	if (!j->restored_from || !g || clock_boot_ns() - j->started_ns > QUICK_DEATH_NS || j->stopping ||
-	    (j->ending.code == 0 && j->ending.signal == 0))
+	bool clean = j->ending.code == 0 && j->ending.signal == 0;
+	if (!j->restored_from || clean || j->stopping || clock_boot_ns() - j->started_ns > QUICK_DEATH_NS)
 		return;
-	g->crashes++;
-	log_warn("restored_job_died_at_once", "job=%s generation=%llu times=%u", j->id,
-		 (unsigned long long)g->number, g->crashes);
+	if (j->crashed != j->restored_from)
+		j->crashes = 0;
+	j->crashed = j->restored_from;
+	j->crashes++;
+	log_warn("restored_job_died_at_once", "job=%s generation=%llu times=%u", j->id, (unsigned long long)j->crashed,
+		 j->crashes);
 }

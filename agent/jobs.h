@@ -11,6 +11,8 @@
 #ifndef CPA_AGENT_JOBS_H
 #define CPA_AGENT_JOBS_H
 
+#include <stdatomic.h>
+
 #include <uv.h>
 
 #include "agent/agent.h"
@@ -32,7 +34,6 @@ struct gen {
 	uint64_t number;
 	unsigned slot; /* img.SLOT */
 	uint32_t level; /* the highest level known to hold it */
-	uint32_t crashes; /* restores of it that died at once */
 	bool bad;
 	int64_t fetched_until; /* a parent was fetching it a moment ago: not to be overwritten before */
 	Cpa__Generation *g; /* owned */
@@ -58,7 +59,7 @@ struct job {
 	bool died;          /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
 	struct start_from *again; /* owned: what its user ordered it to be run from, once it is dead */
 	bool stopping;      /* its user wants it ended */
-	bool disowned;      /* kill, and tell nobody */
+	atomic_bool disowned; /* kill, and tell nobody */
 	int64_t kill_at;    /* when a stop stops being polite; 0: not asked */
 	int64_t restart_at; /* a restart is due; 0: none */
 
@@ -70,6 +71,8 @@ struct job {
 	Cpa__Past *history[JOBS_HISTORY_MAX]; /* owned, oldest first */
 	size_t n_history;
 	uint64_t last_generation;
+	uint64_t crashed; /* the generation whose restores died at once, and how often: also of copies elsewhere */
+	uint32_t crashes;
 	uint64_t restored_from; /* the generation this incarnation goes on from; 0: none */
 
 	uint64_t last_keyset; /* serial of the newest keyset made here */

@@ -6,6 +6,7 @@
 #include "agent/ports/fence.h"
 #include "agent/ports/store.h"
 #include "agent/standing_impl.h"
+#include "agent/verbs.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
@@ -178,6 +179,8 @@ static void perform(struct upward *s, const struct node_action *act)
 		standing_perform_job(s, act);
 		break;
 	case NODE_STANDING:
+		if (act->old == STANDING_LEASED)
+			verbs_run_registry_lost(a);
 		log_info("standing", "%s --> %s parent=%s registry=%s%s%s", standing_name(act->old),
 			 standing_name(act->now_is), a->cfg.parents.item[s->parent], s->registry_name,
 			 s->why[0] && act->now_is != STANDING_LEASED ? " why=" : "",

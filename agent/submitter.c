@@ -7,6 +7,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "lib/base/fs.h"
+#include "lib/base/scoped.h"
+
 static int take_groups(const struct control_request *c, Cpa__Spec *spec, struct err *e)
 {
 	uint32_t *groups = malloc((c->n_groups + 1) * sizeof *groups);
@@ -30,19 +33,75 @@ static bool still_there(const struct control_request *c)
 	return c->pid > 0 && stat(path, &st) == 0 && st.st_uid == c->uid;
 }
 
+/* How /proc names the limits, by resource. */
+static const char *const limit_names[RLIM_NLIMITS] = {
+	[RLIMIT_CPU] = "Max cpu time",		 [RLIMIT_FSIZE] = "Max file size",
+	[RLIMIT_DATA] = "Max data size",	 [RLIMIT_STACK] = "Max stack size",
+	[RLIMIT_CORE] = "Max core file size",	 [RLIMIT_RSS] = "Max resident set",
+	[RLIMIT_NPROC] = "Max processes",	 [RLIMIT_NOFILE] = "Max open files",
+	[RLIMIT_MEMLOCK] = "Max locked memory",	 [RLIMIT_AS] = "Max address space",
+	[RLIMIT_LOCKS] = "Max file locks",	 [RLIMIT_SIGPENDING] = "Max pending signals",
+	[RLIMIT_MSGQUEUE] = "Max msgqueue size", [RLIMIT_NICE] = "Max nice priority",
+	[RLIMIT_RTPRIO] = "Max realtime priority", [RLIMIT_RTTIME] = "Max realtime timeout",
+};
+
+static rlim_t parse_limit(const char *text)
+{
+	return strcmp(text, "unlimited") == 0 ? RLIM_INFINITY : (rlim_t)strtoull(text, NULL, 10);
+}
+
+/* A resource's limits out of /proc/PID/limits: prlimit() of another user's process needs CAP_SYS_RESOURCE, which root lacks
+ * in many containers. */
+static int find_limit(const char *limits, uint32_t resource, struct rlimit *l)
+{
+	const char *line = resource < RLIM_NLIMITS && limit_names[resource] ? strstr(limits, limit_names[resource]) : NULL;
+	char soft[32], hard[32];
+	if (!line || sscanf(line + strlen(limit_names[resource]), "%31s %31s", soft, hard) != 2)
+		return -1;
+	*l = (struct rlimit){ parse_limit(soft), parse_limit(hard) };
+	return 0;
+}
+
+/* What the spec asks for of a resource, within what its submitter has; what it does not mention is as the submitter has
+ * it, not as this agent does. */
+static void cut_limit(const Cpa__Spec *spec, uint32_t resource, const struct rlimit *has, Cpa__Limit *out)
+{
+	cpa__limit__init(out);
+	out->resource = resource;
+	out->soft = has->rlim_cur;
+	out->hard = has->rlim_max;
+	for (size_t i = 0; i < spec->n_limits; i++) {
+		const Cpa__Limit *l = spec->limits[i];
+		if (l->resource != resource)
+			continue;
+		out->hard = l->hard < has->rlim_max ? l->hard : has->rlim_max;
+		out->soft = l->soft < out->hard ? l->soft : out->hard;
+	}
+}
+
 static int cut_limits(const struct control_request *c, Cpa__Spec *spec, struct err *e)
 {
-	for (size_t i = 0; i < spec->n_limits; i++) {
-		Cpa__Limit *l = spec->limits[i];
+	char path[64];
+	scoped_free char *text = NULL;
+	size_t len, n = 0;
+	snprintf(path, sizeof path, "/proc/%d/limits", (int)c->pid);
+	if (fs_read(path, 65536, &text, &len, e) < 0)
+		return err_wrap(e, "cannot read the limits of the process that asks");
+	Cpa__Limit **all = calloc(RLIM_NLIMITS, sizeof(Cpa__Limit *));
+	for (uint32_t r = 0; all && r < RLIM_NLIMITS; r++) {
 		struct rlimit has;
-		if (l->resource >= RLIM_NLIMITS || prlimit(c->pid, (__rlimit_resource_t)l->resource, NULL, &has) < 0)
-			return err_sys(e, ERR_DENIED, "cannot read the limits of the process that asks");
-		if (l->hard > has.rlim_max)
-			l->hard = has.rlim_max;
-		if (l->soft > l->hard)
-			l->soft = l->hard;
+		Cpa__Limit *l = find_limit(text, r, &has) == 0 ? malloc(sizeof *l) : NULL;
+		if (!l)
+			continue;
+		cut_limit(spec, r, &has, l);
+		all[n++] = l;
 	}
-	return 0;
+	for (size_t i = 0; i < spec->n_limits; i++)
+		cpa__limit__free_unpacked(spec->limits[i], NULL);
+	free(spec->limits);
+	spec->limits = all;
+	spec->n_limits = n;
+	return n ? 0 : err_set(e, ERR_FAILED, "cannot understand the limits of the process that asks");
 }
 
 int submitter_check(const struct request *rq, Cpa__Spec *spec, struct err *e)

@@ -21,6 +21,8 @@ void verb_get(struct request *rq, struct job *j);
 void verb_follow(struct request *rq, struct job *j); /* follow.c */
 void verb_wait(struct request *rq, struct job *j);
 
+/* The registry's lease ran out: who waits for it to take a job is told. */
+void verbs_run_registry_lost(struct agent *a);
 /* Answers with an error, and true, when the job has ended. */
 bool verbs_refuse_ended(struct request *rq, const struct job *j);
 /* Has a level been reached that a checkpoint waits for? Called at each change and tick. */
@@ -29,6 +31,9 @@ void verbs_checkpoint_look(struct agent *a);
 /* Verbs about a job that no node has now (it ended and its node forgot it, or it waits for a node): answered by the
  * registry, or refused. */
 void verb_elsewhere(struct request *rq, const struct reg_job *j);
+/* Verbs that wait for a job's end or its output wait for its new node, too; one that was passed on is held for a while,
+ * answered, and asked again. False: not this one, or not any longer. */
+bool verbs_wait_for_node(struct request *rq);
 /* An order that the registry itself carries out. */
 void verb_registry_restore(struct request *rq, const struct reg_job *j);
 
@@ -41,5 +46,6 @@ void verbs_forward_or(struct request *rq, const char *url, void (*otherwise)(str
 json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, const char *state);
 json_t *doc_exit(const Cpa__Exit *x, const char *state);
 json_t *doc_time(int64_t real_ns); /* null for 0 */
+json_t *doc_text(const char *text); /* a reason may quote a path of any bytes, or be cut inside a character */
 
 #endif

@@ -17,9 +17,10 @@
 #define JOB_NEW_TIMEOUT_NS (70 * NS_PER_S)
 
 struct running {
+	struct running *next; /* of those that wait for the registry */
 	struct request *rq;
 	Cpa__Spec *spec; /* owned */
-	char job[CORE_UUID];
+	bool given_up;   /* its user has been told that the registry is gone */
 };
 
 static void replace(char **field, const char *text)
@@ -95,6 +96,8 @@ static void answer_run(struct request *rq, const Cpa__Spec *spec, const char *no
 	request_reply(rq, json_pack("{s:s,s:s,s:s}", "job", spec->job, "name", spec->name, "node", node), NULL, 0);
 }
 
+static struct running *asking; /* one loop, one list */
+
 static void free_running(struct running *r)
 {
 	cpa__spec__free_unpacked(r->spec, NULL);
@@ -117,8 +120,39 @@ static void settled(struct running *r, int code, const char *text, int launch_st
 
 /* ---- through the registry ---- */
 
+/* The registry has the word no more: its lease ran out meanwhile. Whether it got the job is not known. */
+void verbs_run_registry_lost(struct agent *a)
+{
+	while (asking) {
+		struct running *r = asking;
+		struct err e = { 0 };
+		asking = r->next;
+		r->given_up = true;
+		err_set(&e, ERR_FAILED,
+			"the registry does not answer (%s), and whether it took job %s is not known; see cpagent ps when it is back",
+			standing_why(a), r->spec->name);
+		request_fail_launch(r->rq, 125, &e);
+		r->rq = NULL;
+	}
+}
+
+static void forget_asking(struct running *r)
+{
+	for (struct running **p = &asking; *p; p = &(*p)->next)
+		if (*p == r) {
+			*p = r->next;
+			return;
+		}
+}
+
 static void on_job_new(void *ctx, const struct call_reply *rep)
 {
+	struct running *r = ctx;
+	if (r->given_up) {
+		free_running(r);
+		return;
+	}
+	forget_asking(r);
 	settled(ctx, rep->code, rep->text, rep->answer ? rep->answer->launch_status : 0);
 }
 
@@ -136,6 +170,8 @@ static void ask_registry(struct running *r)
 		registrar_job_new(a, r->spec, on_registered, r);
 		return;
 	}
+	r->next = asking;
+	asking = r;
 	q.spec = r->spec;
 	ask.what_case = CPA__ASK__WHAT_JOB_NEW;
 	ask.job_new = &q;
