@@ -7,6 +7,10 @@
 #include <string.h>
 
 #include "agent/levels.h"
+#include "lib/base/clock.h"
+
+#define ANSWER_FRAME 256 /* of an Answer, around the document */
+#define DURATION_MAX_S (100 * 365 * 86400.0)
 
 static void free_request(struct request *rq)
 {
@@ -68,6 +72,23 @@ void request_from_bus(struct agent *a, struct bus_request *brq, const char *text
 	verbs_handle(rq);
 }
 
+static void reply_remote(struct bus_request *to, const json_t *reply, const void *data, size_t len)
+{
+	Cpa__Answer answer = CPA__ANSWER__INIT;
+	char *text = json_dumps(reply, JSON_COMPACT);
+	answer.what_case = CPA__ANSWER__WHAT_CONTROL;
+	answer.control.data = (uint8_t *)text;
+	answer.control.len = text ? strlen(text) : 0;
+	if (!text)
+		serve_fail(to, ERR_FAILED, "out of memory");
+	else if (len + answer.control.len + ANSWER_FRAME > BUS_PAYLOAD_MAX) /* else whoever asked would wait in vain */
+		serve_fail(to, ERR_FAILED,
+			   "the answer is too large to be sent from one agent to another; ask the agent of the job's own node");
+	else
+		serve_answer(to, &answer, data, len);
+	free(text);
+}
+
 void request_reply(struct request *rq, json_t *reply, const void *data, size_t len)
 {
 	if (!reply)
@@ -75,13 +96,7 @@ void request_reply(struct request *rq, json_t *reply, const void *data, size_t l
 	if (rq->local) {
 		control_reply(rq->local, reply, data, len);
 	} else if (rq->remote) {
-		Cpa__Answer answer = CPA__ANSWER__INIT;
-		char *text = json_dumps(reply, JSON_COMPACT);
-		answer.what_case = CPA__ANSWER__WHAT_CONTROL;
-		answer.control.data = (uint8_t *)text;
-		answer.control.len = text ? strlen(text) : 0;
-		serve_answer(rq->remote, &answer, data, len);
-		free(text);
+		reply_remote(rq->remote, reply, data, len);
 		json_decref(reply);
 	} else {
 		json_decref(reply);
@@ -135,7 +150,19 @@ const char *request_text(const struct request *rq, const char *name)
 int64_t request_number(const struct request *rq, const char *name, int64_t otherwise)
 {
 	const json_t *v = json_object_get(rq->json, name);
-	return json_is_number(v) ? (int64_t)json_number_value(v) : otherwise;
+	double x = json_number_value(v);
+	if (json_is_integer(v) || !json_is_number(v))
+		return json_is_integer(v) ? json_integer_value(v) : otherwise;
+	return x >= 9e18 ? INT64_MAX : x <= -9e18 ? INT64_MIN : (int64_t)x;
+}
+
+int64_t request_duration(const struct request *rq, const char *name, int64_t otherwise)
+{
+	const json_t *v = json_object_get(rq->json, name);
+	double s = json_number_value(v);
+	if (!json_is_number(v))
+		return otherwise;
+	return s > 0 ? (int64_t)((s < DURATION_MAX_S ? s : DURATION_MAX_S) * (double)NS_PER_S) : 0;
 }
 
 bool request_flag(const struct request *rq, const char *name)

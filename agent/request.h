@@ -41,6 +41,8 @@ void request_fail_launch(struct request *rq, int launch_status, const struct err
 /* Its arguments: NULL or the default when absent or of another type. */
 const char *request_text(const struct request *rq, const char *name);
 int64_t request_number(const struct request *rq, const char *name, int64_t otherwise);
+/* A duration in seconds, in ns; never negative, and short enough to be added to a clock. */
+int64_t request_duration(const struct request *rq, const char *name, int64_t otherwise);
 bool request_flag(const struct request *rq, const char *name);
 
 /* verbs.c */
