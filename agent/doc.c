@@ -10,6 +10,19 @@ json_t *doc_time(int64_t real_ns)
 	return real_ns > 0 ? json_string(clock_text(real_ns, buf)) : json_null();
 }
 
+json_t *doc_text(const char *text)
+{
+	char plain[CORE_WHY];
+	json_t *t = json_string(text);
+	if (t)
+		return t;
+	core_copy(plain, sizeof plain, text);
+	for (char *p = plain; *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	return json_string(plain);
+}
+
 json_t *doc_exit(const Cpa__Exit *x, const char *state)
 {
 	if (!x || (strcmp(state, "exited") != 0 && strcmp(state, "failed") != 0))
@@ -49,6 +62,6 @@ json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, c
 	json_object_set_new(doc, "keys", json_pack("{s:I,s:I,s:i}", "count", (json_int_t)(r ? r->keys : 0), "bytes",
 						   (json_int_t)(r ? r->keys_bytes : 0), "level",
 						   (int)(r ? r->keys_level : 0)));
-	json_object_set_new(doc, "reason", r && r->reason[0] ? json_string(r->reason) : json_null());
+	json_object_set_new(doc, "reason", r && r->reason[0] ? doc_text(r->reason) : json_null());
 	return doc;
 }

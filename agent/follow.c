@@ -63,8 +63,8 @@ static json_t *state_of(const struct job *j)
 	x.code = j->ending.code;
 	x.signal = j->ending.signal;
 	const char *state = job_state_name(j->state);
-	return json_pack("{s:s,s:o,s:b,s:s}", "state", state, "exit", doc_exit(&x, state), "ended", job_ended(j->state),
-			 "reason", j->why);
+	return json_pack("{s:s,s:o,s:b,s:o}", "state", state, "exit", doc_exit(&x, state), "ended", job_ended(j->state),
+			 "reason", doc_text(j->why));
 }
 
 /* Answer it if there is something to say. True: it is answered, or went elsewhere. */

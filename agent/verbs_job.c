@@ -8,8 +8,9 @@
 #include "agent/registrar.h"
 #include "agent/standing.h"
 #include "agent/verbs.h"
+#include "lib/base/clock.h"
 
-#define STOP_GRACE_S 10
+#define STOP_GRACE_NS (10 * NS_PER_S)
 
 bool verbs_refuse_ended(struct request *rq, const struct job *j)
 {
@@ -36,12 +37,14 @@ void verb_signal(struct request *rq, struct job *j)
 
 void verb_stop(struct request *rq, struct job *j)
 {
-	const json_t *g = json_object_get(rq->json, "grace");
-	double grace = json_is_number(g) ? json_number_value(g) : STOP_GRACE_S;
-	if (verbs_refuse_ended(rq, j))
+	int64_t grace = request_duration(rq, "grace", STOP_GRACE_NS);
+	bool again = request_flag(rq, "again"); /* it was passed on, and the job had not ended after a while */
+	if (!again && verbs_refuse_ended(rq, j))
 		return;
 	json_object_set_new(rq->json, "job", json_string(j->id));
-	job_stop(j, (int64_t)(grace * 1e9));
+	/* asked once more, it may be in more of a hurry, but does not begin anew */
+	if (!job_ended(j->state) && (!j->stopping || !j->kill_at || clock_boot_ns() + grace < j->kill_at))
+		job_stop(j, grace);
 	verb_wait(rq, j);
 }
 
@@ -144,13 +147,13 @@ static json_t *doc_past(const Cpa__Past *p, bool can_restore)
 	json_t *levels = json_array();
 	for (size_t i = 0; i < p->n_levels; i++)
 		json_array_append_new(levels, json_integer(p->levels[i]));
-	json_t *doc = json_pack("{s:I,s:o,s:s,s:I,s:I,s:f,s:o,s:b}", "generation", (json_int_t)p->generation, "time",
-				doc_time(p->time_ns), "reason", p->reason, "size_bytes", (json_int_t)p->size,
+	json_t *doc = json_pack("{s:I,s:o,s:o,s:I,s:I,s:f,s:o,s:b}", "generation", (json_int_t)p->generation, "time",
+				doc_time(p->time_ns), "reason", doc_text(p->reason), "size_bytes", (json_int_t)p->size,
 				"stored_bytes", (json_int_t)p->stored, "frozen_seconds", (double)p->frozen_ns / 1e9,
 				"levels", levels, "restorable", can_restore);
 	json_object_set_new(doc, "incarnation", json_integer(p->incarnation));
 	json_object_set_new(doc, "node", json_string(p->node));
-	json_object_set_new(doc, "note", p->note[0] ? json_string(p->note) : json_null());
+	json_object_set_new(doc, "note", p->note[0] ? doc_text(p->note) : json_null());
 	return doc;
 }
 

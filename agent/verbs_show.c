@@ -159,13 +159,13 @@ void verb_save(struct request *rq)
 
 /* ---- jobs that no node has now ---- */
 
-static json_t *doc_end(const struct reg_job *j, const char *state)
+static json_t *doc_end(const struct reg_job *j, const char *state, bool ended)
 {
 	Cpa__Exit x = CPA__EXIT__INIT;
 	x.code = j->ending.code;
 	x.signal = j->ending.signal;
-	return json_pack("{s:s,s:o,s:b,s:i,s:i,s:s}", "state", state, "exit", doc_exit(&x, state), "ended", 1, "stdout", 0,
-			 "stderr", 0, "reason", j->why);
+	return json_pack("{s:s,s:o,s:b,s:i,s:i,s:o}", "state", state, "exit", doc_exit(&x, state), "ended", ended,
+			 "stdout", 0, "stderr", 0, "reason", doc_text(j->why));
 }
 
 void verb_elsewhere(struct request *rq, const struct reg_job *j)
@@ -173,8 +173,12 @@ void verb_elsewhere(struct request *rq, const struct reg_job *j)
 	struct err e = { 0 };
 	const char *state = job_state_name(j->state);
 	bool ended = job_ended(j->state), waits = strcmp(rq->verb, "wait") == 0 || strcmp(rq->verb, "follow") == 0;
-	if (ended && waits)
-		request_reply(rq, doc_end(j, state), NULL, 0);
+	if (ended && (waits || request_flag(rq, "again")))
+		request_reply(rq, doc_end(j, state, true), NULL, 0);
+	else if (waits && verbs_wait_for_node(rq))
+		return;
+	else if (waits)
+		request_reply(rq, doc_end(j, state, false), NULL, 0);
 	else if (ended)
 		request_fail(rq, ERR_FAILED, "%s: it is %s, and its node has forgotten it", j->spec.name, state);
 	else if (strcmp(rq->verb, "stop") != 0)
@@ -183,5 +187,5 @@ void verb_elsewhere(struct request *rq, const struct reg_job *j)
 	else if (registrar_stop(rq->agent, j->spec.uuid, &e) < 0)
 		request_fail_err(rq, &e);
 	else
-		request_reply(rq, doc_end(j, "failed"), NULL, 0);
+		request_reply(rq, doc_end(j, job_state_name(j->state), true), NULL, 0);
 }
