@@ -10,9 +10,10 @@
 #include "agent/standing.h"
 #include "lib/base/log.h"
 
-static void join(struct agent *a, const Cpa__Join *q, Cpa__Answer *answer, Cpa__Joined *joined)
+static void join(struct agent *a, const Cpa__Join *q, struct answer *out)
 {
-	cpa__joined__init(joined);
+	Cpa__Answer *answer = &out->msg;
+	Cpa__Joined *joined = &out->joined;
 	if (!q->agent || !seal_name_ok(q->agent->name)) {
 		answer->code = ERR_FAILED;
 		answer->text = (char *)(uintptr_t) "an agent without a name";
@@ -52,7 +53,7 @@ static void on_job_new(void *ctx, int code, const char *text, int launch_status)
 
 static void job_new(struct agent *a, struct bus_request *rq, const Cpa__JobNew *q)
 {
-	struct job_new *n = q->spec && strlen(q->spec->job) == CORE_UUID - 1 ? malloc(sizeof *n) : NULL;
+	struct job_new *n = q->spec && registrar_uuid_ok(q->spec->job) ? malloc(sizeof *n) : NULL;
 	if (!n) {
 		serve_fail(rq, ERR_FAILED, "that is no job");
 		return;
@@ -62,21 +63,20 @@ static void job_new(struct agent *a, struct bus_request *rq, const Cpa__JobNew *
 }
 
 /* What is answered at once. False: somebody answers later. */
-static bool answer_now(struct agent *a, const Cpa__Ask *ask, const struct bus_msg *msg, Cpa__Answer *answer,
-		       Cpa__Joined *joined)
+static bool answer_now(struct agent *a, const Cpa__Ask *ask, const struct bus_msg *msg, struct answer *out)
 {
 	switch (ask->what_case) {
 	case CPA__ASK__WHAT_JOIN:
-		join(a, ask->join, answer, joined);
+		join(a, ask->join, out);
 		return true;
 	case CPA__ASK__WHAT_OFFER:
 		collect_offer(a, msg->from, ask->offer);
 		return true;
 	case CPA__ASK__WHAT_START:
-		standing_start(a, ask->start, answer);
+		standing_start(a, ask->start, &out->msg);
 		return true;
 	case CPA__ASK__WHAT_STOP:
-		standing_stop(a, ask->stop, answer);
+		standing_stop(a, ask->stop, &out->msg);
 		return true;
 	case CPA__ASK__WHAT_HELD:
 		serve_held(a, ask->held);
@@ -87,26 +87,26 @@ static bool answer_now(struct agent *a, const Cpa__Ask *ask, const struct bus_ms
 }
 
 /* What only the agent that holds the registry can answer. False: it is something else. */
-static bool answer_registry(struct agent *a, const Cpa__Ask *ask, Cpa__Answer *answer)
+static bool answer_registry(struct agent *a, const Cpa__Ask *ask, struct answer *out)
 {
 	switch (ask->what_case) {
 	case CPA__ASK__WHAT_HELLO:
-		registrar_hello(a, ask->hello, answer);
+		registrar_hello(a, ask->hello, out);
 		return true;
 	case CPA__ASK__WHAT_REGISTER:
-		registrar_register(a, ask->register_, answer);
+		registrar_register(a, ask->register_, out);
 		return true;
 	case CPA__ASK__WHAT_RENEW:
-		registrar_renew(a, ask->renew, answer);
+		registrar_renew(a, ask->renew, out);
 		return true;
 	case CPA__ASK__WHAT_TELL:
-		registrar_tell(a, ask->tell, answer);
+		registrar_tell(a, ask->tell, out);
 		return true;
 	case CPA__ASK__WHAT_HOLD:
 		registrar_hold(a, ask->hold);
 		return true;
 	case CPA__ASK__WHAT_RELEASE:
-		registrar_release(a, ask->release, answer);
+		registrar_release(a, ask->release, out);
 		return true;
 	default:
 		return false;
@@ -145,16 +145,17 @@ static void answer_later(struct agent *a, struct bus_request *rq, const Cpa__Ask
 void ask_handle(void *ctx, struct bus_request *rq, const struct bus_msg *msg)
 {
 	struct agent *a = ctx;
-	Cpa__Answer answer = CPA__ANSWER__INIT;
-	Cpa__Joined joined;
+	struct answer out;
 	Cpa__Ask *ask = a->stopping ? NULL : cpa__ask__unpack(NULL, msg->head_len, msg->head);
 	if (!ask) {
 		serve_fail(rq, a->stopping ? ERR_NO_AGENT : ERR_FAILED, a->stopping ? "it is stopping" : "unreadable");
 		return;
 	}
-	if (answer_now(a, ask, msg, &answer, &joined) || (a->registrar && answer_registry(a, ask, &answer)))
-		serve_answer(rq, &answer, NULL, 0);
+	answer_init(&out);
+	if (answer_now(a, ask, msg, &out) || (a->registrar && answer_registry(a, ask, &out)))
+		serve_answer(rq, &out.msg, NULL, 0);
 	else
 		answer_later(a, rq, ask, msg);
+	answer_free(&out);
 	cpa__ask__free_unpacked(ask, NULL);
 }

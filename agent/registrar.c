@@ -11,55 +11,71 @@
 
 #define ORDER_TIMEOUT_NS (60 * NS_PER_S)
 
-static void fail(Cpa__Answer *answer, int code, const char *text)
+void answer_init(struct answer *out)
 {
-	answer->code = code;
-	answer->text = (char *)(uintptr_t)text;
+	memset(out, 0, sizeof *out);
+	cpa__answer__init(&out->msg);
+	cpa__joined__init(&out->joined);
+	cpa__granted__init(&out->granted);
+	cpa__told__init(&out->told);
+	cpa__released__init(&out->released);
+}
+
+void answer_free(struct answer *out)
+{
+	free(out->verdicts);
+	free(out->verdict_msgs);
+	free(out->verdict_list);
+}
+
+static void fail(struct answer *out, int code, const char *text)
+{
+	out->msg.code = code;
+	out->msg.text = (char *)(uintptr_t)text;
+}
+
+static void grant(struct answer *out, uint64_t term, uint64_t seq)
+{
+	out->granted.term = term;
+	out->granted.seq = seq;
+	out->msg.what_case = CPA__ANSWER__WHAT_GRANTED;
+	out->msg.granted = &out->granted;
 }
 
 /* ---- the lease ---- */
 
-void registrar_hello(struct agent *a, const Cpa__Hello *q, Cpa__Answer *answer)
+void registrar_hello(struct agent *a, const Cpa__Hello *q, struct answer *out)
 {
-	static Cpa__Granted granted; /* one loop, one answer at a time: packed before the next */
-	cpa__granted__init(&granted);
-	granted.term = q->term;
-	granted.seq = q->seq;
-	granted.lease_ns = (uint64_t)registry_hello(&a->registrar->reg);
-	answer->what_case = CPA__ANSWER__WHAT_GRANTED;
-	answer->granted = &granted;
+	grant(out, q->term, q->seq);
+	out->granted.lease_ns = (uint64_t)registry_hello(&a->registrar->reg);
 }
 
-void registrar_renew(struct agent *a, const Cpa__Renew *q, Cpa__Answer *answer)
+void registrar_renew(struct agent *a, const Cpa__Renew *q, struct answer *out)
 {
-	static Cpa__Granted granted;
 	struct registrar *g = a->registrar;
 	int64_t lease = 0;
-	cpa__granted__init(&granted);
-	granted.term = q->term;
-	granted.seq = q->seq;
-	answer->what_case = CPA__ANSWER__WHAT_GRANTED;
-	answer->granted = &granted;
+	grant(out, q->term, q->seq);
 	if (!q->agent || q->agent->session.len != CORE_SESSION) {
-		fail(answer, ERR_FAILED, "no session");
+		fail(out, ERR_FAILED, "no session");
 		return;
 	}
-	granted.again = registry_renew(&g->reg, q->agent->name, q->agent->session.data, q->term, clock_boot_ns(),
-				       &lease) != ANSWER_OK;
-	granted.lease_ns = (uint64_t)lease;
-	if (!granted.again)
+	out->granted.again = registry_renew(&g->reg, q->agent->name, q->agent->session.data, q->term, clock_boot_ns(),
+					    &lease) != ANSWER_OK;
+	out->granted.lease_ns = (uint64_t)lease;
+	if (!out->granted.again)
 		registrar_note_agent(g, q->agent);
 	registrar_go_on(g);
 }
 
 /* ---- registration ---- */
 
-static void fill_claims(struct registrar *g, const Cpa__Register *q, struct job_claim *claims)
+static bool fill_claims(struct registrar *g, const Cpa__Register *q, struct job_claim *claims)
 {
 	for (size_t i = 0; i < q->n_claims; i++) {
 		const Cpa__Claim *c = q->claims[i];
 		registrar_job_spec(c->spec, &claims[i].spec);
-		registrar_known(g, c->spec->job, c->spec);
+		if (!registrar_known(g, c->spec->job, c->spec))
+			return false; /* out of memory: a job without its spec could never be written down */
 		claims[i].incarnation = c->incarnation;
 		claims[i].by_keys = c->by_keys;
 		claims[i].given = c->given;
@@ -68,60 +84,60 @@ static void fill_claims(struct registrar *g, const Cpa__Register *q, struct job_
 		if (c->exit)
 			claims[i].ending = (struct ending){ c->exit->code, c->exit->signal };
 	}
+	return true;
 }
 
 static bool claims_ok(const Cpa__Register *q)
 {
 	for (size_t i = 0; i < q->n_claims; i++)
-		if (!q->claims[i]->spec || strlen(q->claims[i]->spec->job) != CORE_UUID - 1)
+		if (!q->claims[i]->spec || !registrar_uuid_ok(q->claims[i]->spec->job))
 			return false;
 	return true;
 }
 
-void registrar_register(struct agent *a, const Cpa__Register *q, Cpa__Answer *answer)
+static bool make_room(struct answer *out, size_t n)
 {
-	static Cpa__Granted granted;
-	static struct job_verdict *v;
-	static Cpa__Verdict *verdicts;
-	static Cpa__Verdict **ptr;
+	out->verdicts = calloc(n + 1, sizeof *out->verdicts);
+	out->verdict_msgs = calloc(n + 1, sizeof *out->verdict_msgs);
+	out->verdict_list = calloc(n + 1, sizeof *out->verdict_list);
+	return out->verdicts && out->verdict_msgs && out->verdict_list;
+}
+
+static void list_verdicts(struct answer *out, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		Cpa__Verdict *m = out->verdict_list[i] = &out->verdict_msgs[i];
+		cpa__verdict__init(m);
+		m->job = out->verdicts[i].job;
+		m->verdict = (char *)(uintptr_t)verdict_name(out->verdicts[i].verdict);
+	}
+	out->granted.verdicts = out->verdict_list;
+	out->granted.n_verdicts = n;
+}
+
+void registrar_register(struct agent *a, const Cpa__Register *q, struct answer *out)
+{
 	struct registrar *g = a->registrar;
 	struct node_info info;
 	int64_t lease = 0;
-	free(v);
-	free(verdicts);
-	free(ptr);
-	v = calloc(q->n_claims + 1, sizeof *v);
-	verdicts = calloc(q->n_claims + 1, sizeof *verdicts);
-	ptr = calloc(q->n_claims + 1, sizeof(Cpa__Verdict *));
 	scoped_free struct job_claim *claims = calloc(q->n_claims + 1, sizeof *claims);
-	cpa__granted__init(&granted);
-	if (!v || !verdicts || !ptr || !claims || !q->agent || !registrar_node_info(q->agent, q->term, &info) ||
-	    !claims_ok(q)) {
-		fail(answer, ERR_FAILED, "that registration makes no sense");
+	if (!claims || !make_room(out, q->n_claims) || !q->agent || !registrar_node_info(q->agent, q->term, &info) ||
+	    !claims_ok(q) || !fill_claims(g, q, claims)) {
+		fail(out, ERR_FAILED, "that registration makes no sense");
 		return;
 	}
-	fill_claims(g, q, claims);
 	info.held = q->held_ns;
 	registrar_note_agent(g, q->agent);
-	enum reg_answer r = registry_register(&g->reg, &info, claims, q->n_claims, clock_boot_ns(), v, &lease, &g->acts);
+	enum reg_answer r = registry_register(&g->reg, &info, claims, q->n_claims, clock_boot_ns(), out->verdicts, &lease,
+					      &g->acts);
 	registrar_perform(g);
 	if (r != ANSWER_OK || g->unsaved) {
-		fail(answer, ERR_FAILED, g->unsaved ? "the registry cannot write its records" : "an old registration");
+		fail(out, ERR_FAILED, g->unsaved ? "the registry cannot write its records" : "an old registration");
 		return;
 	}
-	granted.term = q->term;
-	granted.seq = q->seq;
-	granted.lease_ns = (uint64_t)lease;
-	for (size_t i = 0; i < q->n_claims; i++) {
-		cpa__verdict__init(&verdicts[i]);
-		verdicts[i].job = v[i].job;
-		verdicts[i].verdict = (char *)(uintptr_t)verdict_name(v[i].verdict);
-		ptr[i] = &verdicts[i];
-	}
-	granted.verdicts = ptr;
-	granted.n_verdicts = q->n_claims;
-	answer->what_case = CPA__ANSWER__WHAT_GRANTED;
-	answer->granted = &granted;
+	grant(out, q->term, q->seq);
+	out->granted.lease_ns = (uint64_t)lease;
+	list_verdicts(out, q->n_claims);
 	registrar_go_on(g); /* orders that follow; they wait at the node until this answer is there */
 }
 
@@ -153,19 +169,22 @@ static void answer_orders(struct registrar *g, struct known *k, const Cpa__Tell 
 	else if (what == REPORT_FAILED)
 		registrar_settle_orders(g, k, q->incarnation, q->launch_status == 127 ? ERR_NOT_FOUND : ERR_FAILED,
 					q->why, q->launch_status);
+	else if (what == REPORT_FAILED_HERE && k->wished) {
+		/* what its user named cannot be restored; the job goes on from whatever can */
+		k->wished = false;
+		registrar_settle_orders(g, k, q->incarnation, ERR_FAILED, q->why, 0);
+	}
 }
 
-void registrar_tell(struct agent *a, const Cpa__Tell *q, Cpa__Answer *answer)
+void registrar_tell(struct agent *a, const Cpa__Tell *q, struct answer *out)
 {
-	static Cpa__Told told;
 	struct registrar *g = a->registrar;
 	struct known *k = table_get(&g->known, q->job);
 	const struct reg_job *j = registry_job(&g->reg, q->job);
 	bool owner = j && strcmp(j->owner, q->node) == 0 && q->incarnation >= j->incarnation;
 	enum report what = REPORT_TAKEN;
-	cpa__told__init(&told);
-	answer->what_case = CPA__ANSWER__WHAT_TOLD;
-	answer->told = &told;
+	out->msg.what_case = CPA__ANSWER__WHAT_TOLD;
+	out->msg.told = &out->told;
 	if (k && owner && q->detail)
 		take_detail(k, q);
 	if (q->by_keys && j && !j->by_keys)
@@ -174,8 +193,8 @@ void registrar_tell(struct agent *a, const Cpa__Tell *q, Cpa__Answer *answer)
 		struct ending ended = { q->exit ? q->exit->code : 0, q->exit ? q->exit->signal : 0 };
 		enum reg_answer r = registry_report(&g->reg, q->node, q->job, q->incarnation, what, ended, q->why,
 						    clock_boot_ns(), &g->acts);
-		told.kill = r == ANSWER_KILL;
-		told.again = r == ANSWER_UNKNOWN && what != REPORT_GONE && what != REPORT_REFUSED;
+		out->told.kill = r == ANSWER_KILL;
+		out->told.again = r == ANSWER_UNKNOWN && what != REPORT_GONE && what != REPORT_REFUSED;
 		if (k && r == ANSWER_OK)
 			answer_orders(g, k, q, what);
 	}
@@ -183,7 +202,7 @@ void registrar_tell(struct agent *a, const Cpa__Tell *q, Cpa__Answer *answer)
 		registrar_put_off(g);
 	registrar_perform(g);
 	if (g->unsaved)
-		fail(answer, ERR_FAILED, "the registry cannot write its records");
+		fail(out, ERR_FAILED, "the registry cannot write its records");
 	registrar_go_on(g);
 }
 
@@ -202,30 +221,29 @@ void registrar_hold(struct agent *a, const Cpa__Hold *q)
 	registrar_go_on(a->registrar);
 }
 
-void registrar_release(struct agent *a, const Cpa__Release *q, Cpa__Answer *answer)
+void registrar_release(struct agent *a, const Cpa__Release *q, struct answer *out)
 {
-	static Cpa__Released released;
 	struct registrar *g = a->registrar;
-	cpa__released__init(&released);
-	released.is_free = (q->take ? registry_offered : registry_asked)(&g->reg, q->job, q->incarnation, q->node, q->term,
+	out->released.is_free = (q->take ? registry_offered : registry_asked)(&g->reg, q->job, q->incarnation, q->node, q->term,
 									  q->by, clock_boot_ns(), &g->acts);
 	registrar_perform(g);
 	if (g->unsaved)
-		fail(answer, ERR_FAILED, "the registry cannot write its records");
-	answer->what_case = CPA__ANSWER__WHAT_RELEASED;
-	answer->released = &released;
+		fail(out, ERR_FAILED, "the registry cannot write its records");
+	out->msg.what_case = CPA__ANSWER__WHAT_RELEASED;
+	out->msg.released = &out->released;
 	registrar_go_on(g);
 }
 
 /* ---- users' orders ---- */
 
-static bool add_order(struct known *k, uint32_t after, registrar_done_fn *done, void *ctx)
+static bool add_order(struct registrar *g, struct known *k, uint32_t after, registrar_done_fn *done, void *ctx)
 {
 	struct order *o = k ? malloc(sizeof *o) : NULL;
 	if (!o)
 		return false;
 	*o = (struct order){ k->orders, done, ctx, after, clock_boot_ns() + ORDER_TIMEOUT_NS };
 	k->orders = o;
+	g->n_orders++;
 	return true;
 }
 
@@ -234,8 +252,18 @@ void registrar_job_new(struct agent *a, const Cpa__Spec *spec, registrar_done_fn
 	struct registrar *g = a->registrar;
 	struct job_spec js;
 	struct err e = { 0 };
-	bool had = registry_job(&g->reg, spec->job) != NULL;
-	struct known *k = registrar_known(g, spec->job, spec);
+	const struct reg_job *had = registry_job(&g->reg, spec->job);
+	struct known *k;
+	if (had && had->state != JOB_STARTING) { /* it was asked for before, and the answer got lost */
+		bool failed = had->state == JOB_FAILED && had->incarnation == 0;
+		done(ctx, failed ? ERR_FAILED : 0, failed ? had->why : NULL, failed ? had->ending.code : 0);
+		return;
+	}
+	if (g->unsaved) {
+		done(ctx, ERR_FAILED, "the registry cannot write its records and takes no new jobs; look at its log", 0);
+		return;
+	}
+	k = registrar_known(g, spec->job, spec);
 	registrar_job_spec(spec, &js);
 	if (!k || registry_job_new(&g->reg, &js, clock_boot_ns(), &g->acts, &e) < 0) {
 		if (k && !had)
@@ -243,9 +271,25 @@ void registrar_job_new(struct agent *a, const Cpa__Spec *spec, registrar_done_fn
 		done(ctx, e.code ? e.code : ERR_FAILED, e.code ? e.text : "out of memory", 0);
 		return;
 	}
-	if (!add_order(k, 0, done, ctx))
+	if (!add_order(g, k, 0, done, ctx))
 		done(ctx, ERR_FAILED, "out of memory", 0);
 	registrar_go_on(g);
+}
+
+/* Before a running copy is stopped for it: is there what its user names? */
+static bool is_held(struct registrar *g, const char *uuid, const struct source_wish *wish, struct err *e)
+{
+	struct source *found;
+	if (!wish->level && !wish->generation)
+		return true;
+	struct source_wish w = *wish;
+	const struct reg_job *j = registry_job(&g->reg, uuid);
+	w.by_keys = j && j->by_keys;
+	size_t n = registry_sources(&g->reg, uuid, &w, &found);
+	free(found);
+	if (n == 0)
+		err_set(e, ERR_NOT_FOUND, "nothing of that generation or level can be had now; see cpagent history");
+	return n > 0;
 }
 
 void registrar_move(struct agent *a, const char *uuid, const char *node, const struct source_wish *wish,
@@ -256,15 +300,14 @@ void registrar_move(struct agent *a, const char *uuid, const char *node, const s
 	struct known *k = table_get(&g->known, uuid);
 	const struct reg_job *j = registry_job(&g->reg, uuid);
 	uint32_t after = j ? j->incarnation + 1 : 0;
-	if (k) {
-		k->wish = *wish;
-		k->wished = true;
-	}
-	if (!k || registry_move(&g->reg, uuid, node, clock_boot_ns(), &g->acts, &e) < 0) {
+	if (!k || !is_held(g, uuid, wish, &e) ||
+	    registry_move(&g->reg, uuid, node, clock_boot_ns(), &g->acts, &e) < 0) {
 		done(ctx, e.code ? e.code : ERR_NOT_FOUND, e.code ? e.text : "no such job", 0);
 		return;
 	}
-	if (!add_order(k, after, done, ctx))
+	k->wish = *wish;
+	k->wished = wish->level || wish->generation;
+	if (!add_order(g, k, after, done, ctx))
 		done(ctx, ERR_FAILED, "out of memory", 0);
 	registrar_go_on(g);
 }

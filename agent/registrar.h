@@ -10,16 +10,32 @@
 #include "agent/ports/bus.h"
 #include "lib/wire/cpagent.pb-c.h"
 
+/* A job's UUID becomes a name on disk: nothing but hexadecimal digits and dashes. */
+bool registrar_uuid_ok(const char *uuid);
+
 int registrar_open(struct agent *a, struct err *e);
 void registrar_close(struct agent *a);
 
-/* Calls of agents: fill answer and return true, or keep rq and answer later (false). */
-void registrar_hello(struct agent *a, const Cpa__Hello *q, Cpa__Answer *answer);
-void registrar_register(struct agent *a, const Cpa__Register *q, Cpa__Answer *answer);
-void registrar_renew(struct agent *a, const Cpa__Renew *q, Cpa__Answer *answer);
-void registrar_tell(struct agent *a, const Cpa__Tell *q, Cpa__Answer *answer);
+/* An answer that is being put together: msg points into the rest. */
+struct answer {
+	Cpa__Answer msg;
+	Cpa__Joined joined;
+	Cpa__Granted granted;
+	Cpa__Told told;
+	Cpa__Released released;
+	struct job_verdict *verdicts; /* owned, as the next two */
+	Cpa__Verdict *verdict_msgs, **verdict_list;
+};
+void answer_init(struct answer *out);
+void answer_free(struct answer *out);
+
+/* Calls of agents: the answer is filled in. */
+void registrar_hello(struct agent *a, const Cpa__Hello *q, struct answer *out);
+void registrar_register(struct agent *a, const Cpa__Register *q, struct answer *out);
+void registrar_renew(struct agent *a, const Cpa__Renew *q, struct answer *out);
+void registrar_tell(struct agent *a, const Cpa__Tell *q, struct answer *out);
 void registrar_hold(struct agent *a, const Cpa__Hold *q);
-void registrar_release(struct agent *a, const Cpa__Release *q, Cpa__Answer *answer);
+void registrar_release(struct agent *a, const Cpa__Release *q, struct answer *out);
 
 /* A new job; done is called on the loop when a node runs it, or when it cannot be started. launch_status: 0, or
  * 125 to 127. */

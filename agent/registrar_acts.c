@@ -150,6 +150,8 @@ static void job_changed(struct registrar *g, const struct action *act)
 	if (act->now_is == JOB_FAILED) {
 		int status = act->old == JOB_STARTING && k->detail && k->detail->exit ? k->detail->exit->code : 0;
 		registrar_settle_orders(g, k, UINT32_MAX, ERR_FAILED, act->why, status);
+	} else if (act->now_is == JOB_EXITED) { /* before it ran as ordered: stopped, or it ended by itself */
+		registrar_settle_orders(g, k, UINT32_MAX, ERR_FAILED, "it has ended meanwhile; see cpagent ps -a", 0);
 	}
 }
 
@@ -166,7 +168,8 @@ static void perform_one(struct registrar *g, const struct action *act)
 		ask_other(g, act);
 		break;
 	case ACT_FORGET_JOB:
-		registrar_forget(g, act->job);
+		if (!registry_job(&g->reg, act->job)) /* else its node brought it back while this could not be written */
+			registrar_forget(g, act->job);
 		break;
 	case ACT_NODE_UP:
 		log_info("node_up", "node=%s why=\"%s\"", act->node, act->why);
@@ -221,6 +224,31 @@ void registrar_put_off(struct registrar *g)
 	actions_clear(&g->acts);
 }
 
+/* What has to be kept until it can be written: core gives orders again, and a record is written as it is then, so that one
+ * note of each is enough. However long the disk is full, this does not grow. */
+static struct actions without_orders(struct actions acts)
+{
+	struct table noted = { 0 };
+	bool members = false;
+	size_t n = 0;
+	for (size_t i = 0; i < acts.n; i++) {
+		struct action *act = &acts.v[i];
+		bool again = act->what == ACT_START || act->what == ACT_STOP || act->what == ACT_ASK ||
+			     (act->what == ACT_PERSIST_NODE && members) ||
+			     (act->what == ACT_PERSIST_JOB && table_get(&noted, act->job));
+		if (again)
+			continue;
+		members |= act->what == ACT_PERSIST_NODE;
+		acts.v[n] = *act;
+		if (act->what == ACT_PERSIST_JOB)
+			table_put(&noted, acts.v[n].job, &acts.v[n]);
+		n++;
+	}
+	acts.n = n;
+	table_free(&noted);
+	return acts;
+}
+
 void registrar_perform(struct registrar *g)
 {
 	struct err e = { 0 };
@@ -230,11 +258,14 @@ void registrar_perform(struct registrar *g)
 	g->acts = (struct actions){ 0 };
 	if (registrar_save(g, &acts, &e) < 0) {
 		/* nothing is ordered that is not on disk; core repeats orders, and the records are tried again */
-		log_error("registry_not_saved", "why=\"%s\"", e.text);
+		if (!g->unsaved)
+			log_error("registry_not_saved", "why=\"%s\"", e.text);
 		g->unsaved = true;
-		g->acts = acts;
+		g->acts = without_orders(acts);
 		return;
 	}
+	if (g->unsaved)
+		log_info("registry_saved_again", "records=%zu", acts.n);
 	g->unsaved = false;
 	actions_clear(&g->later);
 	for (size_t i = 0; i < acts.n; i++)
@@ -262,7 +293,8 @@ static void forget_old(struct registrar *g, int64_t now)
 	const struct reg_job *j;
 	size_t at = 0, n = 0;
 	char old[FORGET_AT_ONCE][CORE_UUID];
-	if (now < g->forget_due)
+	/* when they ended is not written down: the week begins anew with each life of this agent */
+	if (now < g->forget_due || now - g->opened < FORGET_AFTER_NS)
 		return;
 	g->forget_due = now + FORGET_EVERY_NS;
 	while (n < FORGET_AT_ONCE && (j = registry_each_job(&g->reg, &at)))
@@ -311,7 +343,8 @@ int registrar_open(struct agent *a, struct err *e)
 	g->timer.data = g;
 	if (records_open(fs_path(dir, "%s/registry", a->cfg.state), &g->db, e) < 0 || registrar_load(g, &fresh, e) < 0)
 		return e->code;
-	registry_settle(&g->reg, fresh, clock_boot_ns());
+	g->opened = clock_boot_ns();
+	registry_settle(&g->reg, fresh, g->opened);
 	if (a->collector)
 		collect_tell_all(a);
 	uv_timer_start(&g->timer, on_timer, 0, 0);

@@ -36,7 +36,8 @@ struct registrar {
 	struct table agents; /* name -> struct known_agent */
 	uv_timer_t timer;
 	struct actions later; /* records that can wait for the next write: nothing is lost if they are not written */
-	int64_t later_due, forget_due;
+	size_t n_orders;      /* of all jobs */
+	int64_t opened, later_due, forget_due;
 	bool unsaved; /* a record could not be written: no orders until it is */
 };
 

@@ -53,38 +53,57 @@ void registrar_job_spec(const Cpa__Spec *spec, struct job_spec *out)
 		core_copy(out->spares[out->spare_count++], CORE_NAME, spec->spares[i]);
 }
 
+static void answer_all(struct registrar *g, struct order *due, int code, const char *text, int launch_status)
+{
+	while (due) {
+		struct order *o = due;
+		due = o->next;
+		g->n_orders--;
+		o->done(o->ctx, code, text, launch_status);
+		free(o);
+	}
+}
+
 void registrar_settle_orders(struct registrar *g, struct known *k, uint32_t incarnation, int code, const char *text,
 			     int launch_status)
 {
-	(void)g;
-	struct order *keep = NULL, *o = k->orders;
-	k->orders = NULL;
-	while (o) {
-		struct order *next = o->next;
+	struct order *due = NULL;
+	for (struct order **p = &k->orders, *o; (o = *p);) {
 		if (incarnation < o->after) {
-			o->next = keep;
-			keep = o;
-		} else {
-			o->done(o->ctx, code, text, launch_status);
-			free(o);
+			p = &o->next;
+			continue;
 		}
-		o = next;
+		*p = o->next;
+		o->next = due;
+		due = o;
 	}
-	k->orders = keep;
+	answer_all(g, due, code, text, launch_status);
 }
 
 void registrar_expire_orders(struct registrar *g, int64_t now)
 {
 	size_t at = 0;
 	struct known *k;
-	while ((k = table_each(&g->known, &at))) {
-		bool late = false;
-		for (struct order *o = k->orders; o; o = o->next)
-			late |= now >= o->give_up;
-		if (late)
-			registrar_settle_orders(g, k, UINT32_MAX, ERR_TIMEOUT,
-						"no node has reported that it runs; see cpagent ps", 0);
+	while (g->n_orders && (k = table_each(&g->known, &at))) {
+		struct order *due = NULL;
+		for (struct order **p = &k->orders, *o; (o = *p);) {
+			if (now < o->give_up) {
+				p = &o->next;
+				continue;
+			}
+			*p = o->next;
+			o->next = due;
+			due = o;
+		}
+		if (due)
+			k->wished = false; /* it goes on from whatever can be had */
+		answer_all(g, due, ERR_TIMEOUT, "no node has reported that it runs; see cpagent ps", 0);
 	}
+}
+
+bool registrar_uuid_ok(const char *uuid)
+{
+	return strlen(uuid) == CORE_UUID - 1 && strspn(uuid, "0123456789abcdef-") == CORE_UUID - 1;
 }
 
 void registrar_note_agent(struct registrar *g, const Cpa__Agent *agent)
