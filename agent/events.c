@@ -37,7 +37,8 @@ static void on_event(void *ctx, const struct procevent *ev)
 {
 	struct procs *p = ctx;
 	struct job *j = NULL;
-	if (ev->type != PROCEVENT_EXIT || p->agent->jobs->count == 0)
+	/* they come while the agent starts, too, before it has jobs */
+	if (ev->type != PROCEVENT_EXIT || !p->agent->jobs || p->agent->jobs->count == 0)
 		return;
 	for (struct job *k = p->agent->jobs->first; k && !j; k = k->next)
 		if (k->pid == ev->pid)
