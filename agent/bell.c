@@ -51,7 +51,7 @@ static int bind_bell(const struct job *j)
 		return -1;
 	unlink(sa.sun_path);
 	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) == 0 && chmod(sa.sun_path, 0600) == 0 &&
-	    (!j->agent->root || chown(sa.sun_path, j->spec->uid, j->spec->gid) == 0))
+	    (!j->agent->root || lchown(sa.sun_path, j->spec->uid, j->spec->gid) == 0))
 		return fd;
 	close(fd);
 	return -1;
