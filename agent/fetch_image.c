@@ -102,10 +102,12 @@ int fetch_generation(struct agent *a, const Cpa__Holding *h, const char *job, co
 	rc = fetch_into_dir(&f, m.gen, dir, e);
 	if (rc == 0)
 		rc = fs_write_aside(fs_path(path, "%s/.manifest", dir), sealed, len, 0600, 0, e);
-	if (rc == 0)
+	if (rc == 0) {
 		*out = m.gen;
-	else
-		manifest_free(&m);
+		return 0;
+	}
+	manifest_free(&m);
+	fs_remove_tree(dir, NULL); /* half of an image is worth nothing, and it may lie in memory */
 	return rc;
 }
 
@@ -137,11 +139,24 @@ static int load_keys(const Cpa__Keyset *keys, uint8_t *values, const char *path,
 	return rc;
 }
 
+static int load_mapped(const Cpa__Keyset *keys, int fd, uint64_t size, const char *arena, struct err *e)
+{
+	uint8_t none = 0, *values = &none;
+	if (size)
+		values = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (values == MAP_FAILED)
+		return err_sys(e, ERR_FAILED, "no room for %llu bytes of keys", (unsigned long long)size);
+	int rc = load_keys(keys, values, arena, e);
+	if (size)
+		munmap(values, size);
+	return rc;
+}
+
 int fetch_keys(struct agent *a, const Cpa__Holding *h, const char *job, const char *arena, struct err *e)
 {
 	struct fetch f = { a, h->url, job, CPA__WHAT__KEYSET, h->number, 0 };
 	struct manifest m;
-	scoped_free uint8_t *sealed = NULL, *values = NULL;
+	scoped_free uint8_t *sealed = NULL;
 	size_t len;
 	int rc = fetch_manifest(&f, &sealed, &len, &m, e);
 	if (rc < 0)
@@ -152,11 +167,8 @@ int fetch_keys(struct agent *a, const Cpa__Holding *h, const char *job, const ch
 		rc = err_sys(e, ERR_FAILED, "no memory for the keys");
 	if (rc == 0 && m.keys->values)
 		rc = fetch_file(&f, m.keys->values, fd, e);
-	values = rc == 0 ? malloc(size + 1) : NULL;
-	if (rc == 0 && (!values || (size && pread(fd, values, size, 0) != (ssize_t)size)))
-		rc = err_set(e, ERR_FAILED, "out of memory for %llu bytes of keys", (unsigned long long)size);
 	if (rc == 0)
-		rc = load_keys(m.keys, values, arena, e);
+		rc = load_mapped(m.keys, fd, size, arena, e);
 	manifest_free(&m);
 	return rc;
 }
