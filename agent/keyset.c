@@ -114,32 +114,45 @@ static Cpa__Key *make_key(const struct arena_key *k, uint64_t offset)
 	return NULL;
 }
 
-/* Copy every key's newest whole version behind the other; a key that is broken or gone by now is left out. */
+static int copy_value(struct arena_reader *r, const char *key, int fd, Cpa__Keyset *ks, uint64_t *end, struct err *e)
+{
+	struct arena_value v = { 0 };
+	int rc = arena_read_value(r, key, 0, &v, NULL);
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0) {
+		arena_value_free(&v);
+		return err_set(e, ERR_FAILED, "key %s cannot be read out of the arena: %s", key, strerror(-rc));
+	}
+	Cpa__Key *k = make_key(&v.info, *end);
+	if (!k)
+		rc = err_set(e, ERR_FAILED, "out of memory");
+	else if (lseek(fd, (off_t)*end, SEEK_SET) < 0 || fs_write_full(fd, v.data, v.info.bytes) < 0)
+		rc = err_sys(e, ERR_FAILED, "cannot copy key %s out of the arena", key);
+	if (rc == 0) {
+		ks->keys[ks->n_keys++] = k;
+		*end += (v.info.bytes + VALUE_ALIGN - 1) / VALUE_ALIGN * VALUE_ALIGN;
+		if (v.info.time_ns > ks->time_ns)
+			ks->time_ns = v.info.time_ns;
+		if (v.info.incarnation > ks->incarnation)
+			ks->incarnation = v.info.incarnation;
+	} else if (k) {
+		cpa__key__free_unpacked(k, NULL);
+	}
+	arena_value_free(&v);
+	return rc;
+}
+
+/* Copy every key's newest whole version behind the other; a key that the job has removed by now is left out. One that
+ * cannot be read makes no keyset: levels above would give up a whole one for one that lacks it. */
 static int copy_values(struct arena_reader *r, const struct arena_keys *keys, int fd, Cpa__Keyset *ks, uint64_t *end,
 		       struct err *e)
 {
-	for (size_t i = 0; i < keys->n; i++) {
-		struct arena_value v = { 0 };
-		int rc = arena_read_value(r, keys->key[i].key, 0, &v, NULL);
-		Cpa__Key *k = rc == 0 ? make_key(&v.info, *end) : NULL;
-		bool written = k && (v.info.bytes == 0 ||
-				     pwrite(fd, v.data, v.info.bytes, (off_t)*end) == (ssize_t)v.info.bytes);
-		if (rc == 0 && !written)
-			err_sys(e, ERR_FAILED, "cannot copy key %s out of the arena", v.info.key);
-		if (written) {
-			ks->keys[ks->n_keys++] = k;
-			*end += (v.info.bytes + VALUE_ALIGN - 1) / VALUE_ALIGN * VALUE_ALIGN;
-			if (v.info.time_ns > ks->time_ns)
-				ks->time_ns = v.info.time_ns;
-			if (v.info.incarnation > ks->incarnation)
-				ks->incarnation = v.info.incarnation;
-		} else if (k) {
-			cpa__key__free_unpacked(k, NULL);
-		}
-		arena_value_free(&v);
-		if (rc == 0 && !written)
-			return ERR_FAILED;
-	}
+	if (keys->broken)
+		return err_set(e, ERR_FAILED, "%zu of its keys are broken", keys->broken);
+	for (size_t i = 0; i < keys->n; i++)
+		if (copy_value(r, keys->key[i].key, fd, ks, end, e) < 0)
+			return e->code;
 	return 0;
 }
 
@@ -233,11 +246,32 @@ int keyset_make(struct job *j, struct keyset_made *made, struct err *e)
 	return rc;
 }
 
-static const Cpa__Key *key_of(const Cpa__Keyset *ks, const char *key)
+/* Both lists are in the order of the names. */
+static void mark_held(struct arena_reader *r, const Cpa__Keyset *ks, const struct arena_keys *keys, uint32_t level)
 {
-	for (size_t i = 0; i < ks->n_keys; i++)
-		if (strcmp(ks->keys[i]->key, key) == 0)
-			return ks->keys[i];
+	for (size_t i = 0, at = 0; i < keys->n && at < ks->n_keys; i++) {
+		int c = -1;
+		while (at < ks->n_keys && (c = strcmp(ks->keys[at]->key, keys->key[i].key)) < 0)
+			at++;
+		if (c == 0)
+			arena_set_held(r, &keys->key[i], ks->keys[at]->version, level);
+	}
+}
+
+/* The keyset before the newest, from its directory: a level far up may tell of it late, and somebody may wait. */
+static Cpa__Keyset *earlier(struct job *j, uint64_t serial)
+{
+	char dir[FS_PATH_MAX], path[FS_PATH_MAX + 16];
+	scoped_free char *data = NULL;
+	size_t len;
+	struct manifest m;
+	snprintf(path, sizeof path, "%s/.manifest", job_keys_dir(j, j->keyset_slot ^ 1, dir));
+	if (fs_read(path, MANIFEST_MAX, &data, &len, NULL) < 0 ||
+	    manifest_unpack(CPA__WHAT__KEYSET, (uint8_t *)data, len, j->agent->manifest_key, &m, NULL) < 0)
+		return NULL;
+	if (m.keys->serial == serial)
+		return m.keys;
+	manifest_free(&m);
 	return NULL;
 }
 
@@ -245,18 +279,16 @@ void keyset_held(struct job *j, uint64_t serial, uint32_t level)
 {
 	struct arena_reader r;
 	struct arena_keys keys = { 0 };
-	if (!j->keyset || j->keyset->serial != serial || open_arena(j, O_RDWR, &r) < 0)
-		return;
-	if (arena_read_keys(&r, 0, &keys) == 0)
-		for (size_t i = 0; i < keys.n; i++) {
-			/* both lists are in the order of the names, so the next is usually at the same place */
-			const Cpa__Key *k = i < j->keyset->n_keys &&
-							    strcmp(j->keyset->keys[i]->key, keys.key[i].key) == 0 ?
-						    j->keyset->keys[i] :
-						    key_of(j->keyset, keys.key[i].key);
-			if (k)
-				arena_set_held(&r, &keys.key[i], k->version, level);
-		}
-	arena_keys_free(&keys);
-	close(r.fd);
+	bool newest = j->keyset && j->keyset->serial == serial;
+	bool overtaken = j->keyset_held > serial && j->keyset_level >= level;
+	Cpa__Keyset *before = newest || overtaken || !j->keyset ? NULL : earlier(j, serial);
+	const Cpa__Keyset *ks = newest ? j->keyset : before;
+	if (ks && open_arena(j, O_RDWR, &r) == 0) {
+		if (arena_read_keys(&r, 0, &keys) == 0)
+			mark_held(&r, ks, &keys, level);
+		arena_keys_free(&keys);
+		close(r.fd);
+	}
+	if (before)
+		cpa__keyset__free_unpacked(before, NULL);
 }
