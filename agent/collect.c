@@ -14,6 +14,8 @@
 #include "lib/base/log.h"
 
 #define TICK_MS 100
+#define ROUNDS_MAX 12 /* children that are collected from at the same time */
+#define GC_PAUSE_NS NS_PER_S
 
 static struct child *find_child(struct collector *k, const char *name)
 {
@@ -37,16 +39,17 @@ void collect_join(struct agent *a, const Cpa__Agent *info)
 		core_copy(c->name, sizeof c->name, info->name);
 		c->next = k->children;
 		k->children = c;
-		c->all_due = true;
+		c->all_due = a->cfg.automatic;
 		log_info("child_joined", "name=%s level=%u url=%s", info->name, info->level, info->url);
 	}
 	c->level = info->level;
+	c->not_before = 0;
 	core_copy(c->url, sizeof c->url, info->url);
 }
 
 void collect_next(struct child *c)
 {
-	if (c->busy || !c->url[0] || c->agent->stopping)
+	if (c->busy || !c->url[0] || c->agent->stopping || clock_boot_ns() < c->not_before)
 		return;
 	struct offer *o = c->offers;
 	if (o) {
@@ -84,6 +87,7 @@ void collect_offer(struct agent *a, const char *name, const Cpa__Offer *offer)
 		o->level = offer->level == 0 || o->level == 0 ? 0 : offer->level > o->level ? offer->level : o->level;
 		o->asked |= offer->asked;
 	}
+	c->not_before = 0; /* it is there */
 	collect_next(c);
 }
 
@@ -124,14 +128,40 @@ const char *collect_source(struct agent *a, const char *job)
 	return o ? o->url : NULL;
 }
 
+void collect_forget(struct collector *k, const char *job)
+{
+	free(table_take(&k->origins, job));
+}
+
+struct dropping {
+	struct agent *agent;
+	char job[STORE_JOB_MAX];
+};
+
+static void run_drop(void *ctx)
+{
+	struct dropping *d = ctx;
+	struct err e = { 0 };
+	if (store_drop_job(d->agent->store, d->job, &e) < 0)
+		log_warn("not_dropped", "job=%s why=\"%s\"", d->job, e.text);
+}
+
+static void done_drop(void *ctx)
+{
+	struct dropping *d = ctx;
+	d->agent->collector->gc_due = true;
+	free(d);
+}
+
 void collect_drop(struct agent *a, const char *job)
 {
-	struct err e = { 0 };
-	if (!a->store)
+	struct dropping *d = a->store ? malloc(sizeof *d) : NULL;
+	if (!d)
 		return;
-	if (store_drop_job(a->store, job, &e) < 0)
-		log_warn("not_dropped", "job=%s why=\"%s\"", job, e.text);
-	free(table_take(&a->collector->origins, job));
+	collect_forget(a->collector, job);
+	d->agent = a;
+	core_copy(d->job, sizeof d->job, job);
+	work_start(&a->loop, run_drop, done_drop, d);
 }
 
 static void ignore(void *ctx, const struct call_reply *r)
@@ -247,6 +277,30 @@ int64_t collect_last_save(const struct agent *a)
 	return a->collector ? a->collector->last_save : 0;
 }
 
+/* ---- chunks that nobody needs any more: not after every round, as each is looked at ---- */
+
+static void run_gc(void *ctx)
+{
+	struct collector *k = ctx;
+	store_gc(k->agent->store, NULL, NULL);
+}
+
+static void done_gc(void *ctx)
+{
+	struct collector *k = ctx;
+	k->gc_busy = false;
+	k->gc_after = clock_boot_ns() + GC_PAUSE_NS;
+}
+
+static void start_gc(struct collector *k, int64_t now)
+{
+	if (!k->gc_due || k->gc_busy || now < k->gc_after)
+		return;
+	k->gc_due = false;
+	k->gc_busy = true;
+	work_start(&k->agent->loop, run_gc, done_gc, k);
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct collector *k = t->data;
@@ -258,6 +312,8 @@ static void on_tick(uv_timer_t *t)
 		}
 	if (interval_due(&k->save, now))
 		collect_save(k->agent, NULL, NULL);
+	start_gc(k, now);
+	serve_tick(now);
 }
 
 void collect_reload(struct agent *a)
@@ -276,6 +332,7 @@ int collect_open(struct agent *a, struct err *e)
 	if (!k)
 		return err_set(e, ERR_FAILED, "out of memory");
 	k->agent = a;
+	k->rounds.limit = ROUNDS_MAX;
 	a->collector = k;
 	uv_timer_init(&a->loop, &k->tick);
 	k->tick.data = k;

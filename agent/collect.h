@@ -4,6 +4,7 @@
 
 #include "agent/core/interval.h"
 #include "agent/levels.h"
+#include "agent/work.h"
 
 struct child {
 	struct child *next;
@@ -12,6 +13,8 @@ struct child {
 	uint32_t level;
 	bool busy;     /* a worker collects from it */
 	bool all_due;  /* collect everything as soon as it is not busy */
+	unsigned absent;    /* how often in a row it was not to be reached */
+	int64_t not_before; /* … so it is not asked before this, CLOCK_BOOTTIME */
 	struct offer { /* collect these as soon as it is not busy */
 		struct offer *next;
 		char job[CORE_UUID];
@@ -34,7 +37,10 @@ struct collector {
 	struct table origins; /* job -> struct origin, owned */
 	struct interval update, save;
 	uv_timer_t tick;
+	struct work_gate rounds; /* threads that wait for children: never all there are */
 	bool saving;
+	bool gc_due, gc_busy; /* something was given up */
+	int64_t gc_after;
 	int64_t last_update, last_save; /* CLOCK_REALTIME */
 };
 
@@ -43,5 +49,6 @@ void collect_from(struct child *c, const char *job, uint32_t level, bool asked);
 /* The child's worker is done: what else is due? */
 void collect_next(struct child *c);
 void collect_remember(struct collector *k, const char *job, const char *url);
+void collect_forget(struct collector *k, const char *job);
 
 #endif

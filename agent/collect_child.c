@@ -15,6 +15,7 @@
 #include "lib/wire/copy.h"
 
 #define COLLECT_TIMEOUT_NS (30 * NS_PER_S)
+#define KNOCK_TIMEOUT_NS (2 * NS_PER_S) /* of a child that was not there the last time */
 
 struct got {
 	char job[CORE_UUID];
@@ -32,14 +33,16 @@ struct round {
 	char url[CORE_URL], only[CORE_UUID];
 	uint32_t level; /* asked for by the offer; 0: the top */
 	bool offered, asked;
+	int64_t timeout;
 	int code;
 	struct err err;
 	struct got *got;
 	size_t n_got;
-	char (*gone)[CORE_UUID];
+	char (*gone)[CORE_UUID]; /* dropped here */
 	size_t n_gone;
 	char (*seen)[CORE_UUID];
 	size_t n_seen;
+	char after[CORE_UUID]; /* the next page of what there is */
 };
 
 static int put_chunk(void *ctx, size_t i, const uint8_t *bytes, size_t len, bool compressed, size_t raw_len,
@@ -76,33 +79,80 @@ static void note_got(struct round *r, const char *job, const struct got *what)
 	core_copy(g->job, sizeof g->job, job);
 }
 
-/* Make the store hold it, unless it does. known: the level the child knows of: it may not have heard of ours. */
-static int hold(struct round *r, const char *job, Cpa__What what, uint64_t number, uint32_t known, struct err *e)
+/* What the child says it has. known: the level it knows of that holds it, which may not have heard of ours. */
+struct offered {
+	Cpa__What what;
+	uint64_t number;
+	uint32_t incarnation, known;
+};
+
+/* Negative: what is held is older. A later incarnation is newer whatever its numbers: a copy that was cut off and
+ * given away meanwhile may have counted further. */
+static int compare(const struct store_item *have, const struct offered *o)
 {
-	struct fetch f = { r->agent, r->url, job, what, number, 0 };
+	if (have->incarnation != o->incarnation)
+		return have->incarnation < o->incarnation ? -1 : 1;
+	return have->number < o->number ? -1 : have->number > o->number;
+}
+
+/* Make the store hold it, unless it does. */
+static int hold(struct round *r, const char *job, const struct offered *o, struct err *e)
+{
+	struct fetch f = { r->agent, r->url, job, o->what, o->number, 0 };
 	struct manifest m;
 	struct store_item have;
 	scoped_free uint8_t *sealed = NULL;
 	size_t len;
-	if (store_newest(r->agent->store, job, what, &have) && have.number >= number) {
-		if (have.number == number && known < r->agent->cfg.level)
-			note_got(r, job, &(struct got){ .what = what, .number = number,
-							.incarnation = have.incarnation, .time_ns = have.time_ns,
-							.bytes = have.bytes, .by_keys = have.by_keys });
+	int order = store_newest(r->agent->store, job, o->what, &have) ? compare(&have, o) : -1;
+	if (order == 0 && o->known < r->agent->cfg.level)
+		note_got(r, job, &(struct got){ .what = o->what, .number = have.number, .incarnation = have.incarnation,
+						.time_ns = have.time_ns, .bytes = have.bytes, .by_keys = have.by_keys });
+	if (order >= 0)
 		return 0;
-	}
 	int rc = fetch_manifest(&f, &sealed, &len, &m, e);
 	if (rc < 0)
 		return rc;
 	struct store_pin *pin = store_pin(r->agent->store, &m);
-	rc = fetch_missing(&f, &m, sealed, len, e);
+	rc = pin ? fetch_missing(&f, &m, sealed, len, e) : err_set(e, ERR_FAILED, "out of memory");
 	store_unpin(r->agent->store, pin);
 	if (rc == 0)
-		note_got(r, job, &(struct got){ .what = what, .number = number,
+		note_got(r, job, &(struct got){ .what = o->what, .number = o->number,
 						.incarnation = manifest_incarnation(&m), .time_ns = manifest_time_ns(&m),
 						.bytes = manifest_bytes(&m), .by_keys = m.keys && m.keys->by_keys });
 	manifest_free(&m);
 	return rc;
+}
+
+/* It ended well there. Not what a later incarnation of it has given us, from wherever that runs. */
+static void let_go(struct round *r, const Cpa__Stock *s)
+{
+	struct store *store = r->agent->store;
+	const char *job = s->spec->job;
+	struct store_item g = { 0 }, k = { 0 };
+	struct err e = { 0 };
+	bool any = store_newest(store, job, CPA__WHAT__GENERATION, &g);
+	any |= store_newest(store, job, CPA__WHAT__KEYSET, &k);
+	if (!any || g.incarnation > s->incarnation || k.incarnation > s->incarnation)
+		return;
+	if (store_drop_job(store, job, &e) < 0)
+		log_warn("not_dropped", "job=%s why=\"%s\"", job, e.text);
+	else
+		core_copy(r->gone[r->n_gone++], CORE_UUID, job);
+}
+
+/* The spec lies beside what is held of its job. It never changes, so it is written once. */
+static int keep_spec(struct round *r, const Cpa__Stock *s, struct err *e)
+{
+	struct store *store = r->agent->store;
+	scoped_free uint8_t *old = NULL;
+	size_t len, old_len;
+	scoped_free void *spec = wire_pack(&s->spec->base, &len);
+	if (!spec)
+		return err_set(e, ERR_FAILED, "out of memory");
+	if (store_get_note(store, s->spec->job, "spec", &old, &old_len, NULL) == 0 && old_len == len &&
+	    memcmp(old, spec, len) == 0)
+		return 0;
+	return store_put_note(store, s->spec->job, "spec", spec, len, e);
 }
 
 static bool wanted_here(const struct round *r, const Cpa__Stock *s)
@@ -111,58 +161,87 @@ static bool wanted_here(const struct round *r, const Cpa__Stock *s)
 	return s->level == 0 || s->level >= mine || (r->offered && (r->level == 0 || r->level >= mine));
 }
 
-static void take_stock(struct round *r, const Cpa__Stock *s)
+static int take_stock(struct round *r, const Cpa__Stock *s)
 {
 	struct store *store = r->agent->store;
 	struct err e = { 0 };
 	const char *job = s->spec->job;
-	size_t len;
-	scoped_free void *spec = wire_pack(&s->spec->base, &len);
+	struct offered keys = { CPA__WHAT__KEYSET, s->keyset, s->keyset_incarnation, s->keyset_level };
+	struct offered gen = { CPA__WHAT__GENERATION, s->generation, s->generation_incarnation, s->generation_level };
 	int rc = 0;
-	core_copy(r->seen[r->n_seen++], CORE_UUID, job);
 	if (s->gone) {
-		core_copy(r->gone[r->n_gone++], CORE_UUID, job);
-		return;
+		let_go(r, s);
+		return 0;
 	}
-	if (spec && (s->generation || s->keyset))
-		rc = store_put_note(store, job, "spec", spec, len, &e);
+	core_copy(r->seen[r->n_seen++], CORE_UUID, job);
+	if (s->generation || s->keyset)
+		rc = keep_spec(r, s, &e);
 	if (rc == 0 && s->keyset)
-		rc = hold(r, job, CPA__WHAT__KEYSET, s->keyset, s->keyset_level, &e);
+		rc = hold(r, job, &keys, &e);
 	if (rc == 0 && s->generation && wanted_here(r, s))
-		rc = hold(r, job, CPA__WHAT__GENERATION, s->generation, s->generation_level, &e);
+		rc = hold(r, job, &gen, &e);
 	if (rc < 0) {
 		log_warn("not_collected", "job=%s from=%s why=\"%s\"", job, r->url, e.text);
 		r->code = rc;
 		r->err = e;
-		return;
+		return rc;
 	}
 	store_keep(store, job, CPA__WHAT__GENERATION, s->spec->keep ? s->spec->keep : 1, NULL);
 	store_keep(store, job, CPA__WHAT__KEYSET, 2, NULL);
+	return 0;
+}
+
+static int make_room(struct round *r, size_t n)
+{
+	void *got = realloc(r->got, (r->n_got + 2 * n + 1) * sizeof *r->got);
+	r->got = got ? got : r->got;
+	void *gone = realloc(r->gone, (r->n_gone + n + 1) * sizeof *r->gone);
+	r->gone = gone ? gone : r->gone;
+	void *seen = realloc(r->seen, (r->n_seen + n + 1) * sizeof *r->seen);
+	r->seen = seen ? seen : r->seen;
+	return got && gone && seen ? 0 : err_set(&r->err, ERR_FAILED, "out of memory");
+}
+
+static bool unreachable(int code)
+{
+	return code == ERR_NO_AGENT || code == ERR_TIMEOUT;
+}
+
+/* One message of what there is. True: there is more, and the child is still there. */
+static bool run_page(struct round *r)
+{
+	Cpa__Collect q = CPA__COLLECT__INIT;
+	Cpa__Ask ask = CPA__ASK__INIT;
+	struct call_reply reply;
+	int last = 0;
+	q.job = r->only;
+	q.after = r->after;
+	ask.what_case = CPA__ASK__WHAT_COLLECT;
+	ask.collect = &q;
+	struct call *c = call_post(r->agent, r->url, &ask, r->timeout);
+	int rc = call_wait(c, &reply, &r->err);
+	const Cpa__Collected *all =
+		rc == 0 && reply.answer->what_case == CPA__ANSWER__WHAT_COLLECTED ? reply.answer->collected : NULL;
+	size_t n = all ? all->n_stock : 0;
+	if (rc == 0)
+		rc = make_room(r, n);
+	for (size_t i = 0; rc == 0 && i < n && !unreachable(last); i++)
+		if (all->stock[i]->spec && manifest_job_ok(all->stock[i]->spec->job))
+			last = take_stock(r, all->stock[i]);
+	if (rc < 0)
+		r->code = rc;
+	bool more = rc == 0 && all && !unreachable(last) && strcmp(all->more, r->after) > 0;
+	if (more)
+		core_copy(r->after, sizeof r->after, all->more);
+	call_free(c);
+	return more;
 }
 
 static void run_round(void *ctx)
 {
-	struct round *r = ctx;
-	Cpa__Collect q = CPA__COLLECT__INIT;
-	Cpa__Ask ask = CPA__ASK__INIT;
-	struct call_reply reply;
-	q.job = r->only;
-	ask.what_case = CPA__ASK__WHAT_COLLECT;
-	ask.collect = &q;
-	struct call *c = call_post(r->agent, r->url, &ask, COLLECT_TIMEOUT_NS);
-	r->code = call_wait(c, &reply, &r->err);
-	const Cpa__Collected *all = r->code == 0 && reply.answer->what_case == CPA__ANSWER__WHAT_COLLECTED ?
-					    reply.answer->collected : NULL;
-	size_t n = all ? all->n_stock : 0;
-	r->got = calloc(2 * n + 1, sizeof *r->got);
-	r->gone = calloc(n + 1, sizeof *r->gone);
-	r->seen = calloc(n + 1, sizeof *r->seen);
-	for (size_t i = 0; r->got && r->gone && r->seen && i < n; i++)
-		if (all->stock[i]->spec && manifest_job_ok(all->stock[i]->spec->job))
-			take_stock(r, all->stock[i]);
-	if (r->n_got || r->n_gone)
-		store_gc(r->agent->store, NULL, NULL);
-	call_free(c);
+	while (run_page(ctx)) {
+		/* every page is told from after the one before */
+	}
 }
 
 static void ignore(void *ctx, const struct call_reply *r)
@@ -196,6 +275,19 @@ static void tell(struct round *r, const struct got *g)
 	call_send(a, r->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
 }
 
+/* A child that is not there is asked again later and later, unless it shows up by itself. */
+static void note_absence(struct round *r)
+{
+	struct child *c = r->child;
+	if (!unreachable(r->code)) {
+		c->absent = 0;
+		c->not_before = 0;
+		return;
+	}
+	c->absent += c->absent < 5;
+	c->not_before = clock_boot_ns() + (NS_PER_S << c->absent) / 2;
+}
+
 static void done_round(void *ctx)
 {
 	struct round *r = ctx;
@@ -208,11 +300,13 @@ static void done_round(void *ctx)
 	for (size_t i = 0; i < r->n_got; i++)
 		tell(r, &r->got[i]);
 	for (size_t i = 0; i < r->n_gone; i++)
-		collect_drop(r->agent, r->gone[i]);
+		collect_forget(k, r->gone[i]);
 	if (r->code == 0)
 		k->last_update = clock_real_ns();
 	if (r->n_got)
 		standing_offer(r->agent, r->only, r->level, r->asked); /* the level above may want it at once, too */
+	k->gc_due |= r->n_got || r->n_gone;
+	note_absence(r);
 	free(r->got);
 	free(r->gone);
 	free(r->seen);
@@ -226,9 +320,10 @@ void collect_from(struct child *c, const char *job, uint32_t level, bool asked)
 	struct round *r = calloc(1, sizeof *r);
 	if (!r)
 		return;
-	*r = (struct round){ .child = c, .agent = c->agent, .level = level, .offered = job[0] != '\0', .asked = asked };
+	*r = (struct round){ .child = c, .agent = c->agent, .level = level, .offered = job[0] != '\0', .asked = asked,
+			     .timeout = c->absent ? KNOCK_TIMEOUT_NS : COLLECT_TIMEOUT_NS };
 	core_copy(r->url, sizeof r->url, c->url);
 	core_copy(r->only, sizeof r->only, job);
 	c->busy = true;
-	work_start(&c->agent->loop, run_round, done_round, r);
+	work_start_in(&c->agent->collector->rounds, &c->agent->loop, run_round, done_round, r);
 }

@@ -18,6 +18,9 @@ void serve_manifest(struct agent *a, struct bus_request *rq, const Cpa__Manifest
 void serve_fetch(struct agent *a, struct bus_request *rq, const Cpa__Fetch *q);
 void serve_held(struct agent *a, const Cpa__Held *q);
 
+/* From time to time: what nobody fetches any more may go. */
+void serve_tick(int64_t now);
+
 /* Reply to a call with this answer and bytes; a NULL request is one that came from this agent itself. */
 void serve_answer(struct bus_request *rq, const Cpa__Answer *answer, const void *data, size_t len);
 void serve_fail(struct bus_request *rq, int code, const char *text);

@@ -36,8 +36,12 @@ void serve_answer(struct bus_request *rq, const Cpa__Answer *answer, const void 
 		bus_reply(rq, NULL, 0, NULL, 0);
 		return;
 	}
-	if (bus_reply(rq, head, n, data, len) < 0)
+	if (n + len > BUS_PAYLOAD_MAX) { /* or its asker would wait in vain */
 		log_warn("answer_too_long", "bytes=%zu", n + len);
+		serve_fail(rq, ERR_FAILED, "the answer is too long for one message");
+	} else {
+		bus_reply(rq, head, n, data, len);
+	}
 	free(head);
 }
 
@@ -47,6 +51,44 @@ void serve_fail(struct bus_request *rq, int code, const char *text)
 	answer.code = code;
 	answer.text = (char *)(uintptr_t)text;
 	serve_answer(rq, &answer, NULL, 0);
+}
+
+/* ---- what is being fetched from the store: its chunks stay, though the store has gone on ---- */
+
+struct fetched {
+	struct fetched *next;
+	struct store *store;
+	struct store_pin *pin;
+	char job[64];
+	Cpa__What what;
+	uint64_t number;
+	int64_t until;
+};
+
+static struct fetched *fetching; /* one list, one loop */
+
+static bool still_fetched(const char *job, Cpa__What what, uint64_t number)
+{
+	for (struct fetched *f = fetching; f; f = f->next)
+		if (f->what == what && f->number == number && strcmp(f->job, job) == 0) {
+			f->until = clock_boot_ns() + FETCH_PIN_NS;
+			return true;
+		}
+	return false;
+}
+
+void serve_tick(int64_t now)
+{
+	for (struct fetched **p = &fetching; *p;) {
+		struct fetched *f = *p;
+		if (now < f->until) {
+			p = &f->next;
+			continue;
+		}
+		*p = f->next;
+		store_unpin(f->store, f->pin);
+		free(f);
+	}
 }
 
 /* ---- one manifest slice or one chunk, read in a worker thread ---- */
@@ -67,6 +109,7 @@ struct read {
 	/* results */
 	int code;
 	struct err err;
+	struct store_pin *pin; /* owned */
 	uint8_t *out; /* owned */
 	size_t out_len, raw_len;
 	uint64_t total;
@@ -103,6 +146,12 @@ static int read_manifest(struct read *r)
 		return rc;
 	if (r->offset >= len)
 		return err_set(&r->err, ERR_FAILED, "the manifest is shorter than that");
+	struct manifest m;
+	if (r->from_store && r->offset == 0 &&
+	    manifest_unpack(r->what, stored, len, r->agent->manifest_key, &m, NULL) == 0) {
+		r->pin = store_pin(r->agent->store, &m);
+		manifest_free(&m);
+	}
 	r->total = len;
 	r->out_len = len - r->offset < SLICE_MAX ? len - r->offset : SLICE_MAX;
 	memcpy(r->out, (r->from_store ? stored : (uint8_t *)own) + r->offset, r->out_len);
@@ -124,9 +173,23 @@ static void run_read(void *ctx)
 		r->code = read_own_chunk(r);
 }
 
+static void keep_pin(struct read *r)
+{
+	struct fetched *f = r->pin && !still_fetched(r->job, r->what, r->number) ? malloc(sizeof *f) : NULL;
+	if (!f) {
+		store_unpin(r->agent->store, r->pin);
+		return;
+	}
+	*f = (struct fetched){ .next = fetching, .store = r->agent->store, .pin = r->pin, .what = r->what,
+			       .number = r->number, .until = clock_boot_ns() + FETCH_PIN_NS };
+	core_copy(f->job, sizeof f->job, r->job);
+	fetching = f;
+}
+
 static void done_read(void *ctx)
 {
 	struct read *r = ctx;
+	keep_pin(r);
 	Cpa__Answer answer = CPA__ANSWER__INIT;
 	Cpa__Slice slice = CPA__SLICE__INIT;
 	Cpa__Fetched fetched = CPA__FETCHED__INIT;
@@ -221,6 +284,7 @@ void serve_fetch(struct agent *a, struct bus_request *rq, const Cpa__Fetch *q)
 	memcpy(r->id, q->chunk.data, CHUNK_ID_BYTES);
 	if (r->from_store) {
 		r->uid = q->uid;
+		still_fetched(q->job, q->what, q->number);
 	} else if (!locate(a, q->job, q->what, q->number, &files, &keys, dir)) {
 		refuse_read(r, "not held here any more");
 		return;

@@ -1,5 +1,6 @@
 /* Owns the answer to "what is there to collect": for a node its jobs' newest generations and keysets (made now, from
- * their arenas), for an agent above what its store holds; and what follows when a parent says that it holds them. */
+ * their arenas), for an agent above what its store holds; and what follows when a parent says that it holds them.
+ * Jobs are told of in the order of their ids, as many as a message has room for; the asker goes on from there. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,13 @@
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
 
+#define PAGE_BYTES (BUS_PAYLOAD_MAX / 2) /* of specs; one that is larger goes alone */
+#define STOCK_BYTES 256                  /* what a stock has besides, generously */
+
 struct one_job {
-	struct job *job;
+	char id[CORE_UUID];
+	struct job *job; /* only while its keys are copied: then it stays */
+	uint32_t incarnation;
 	struct keyset_made made;
 	int code; /* 1: a new keyset was made */
 	struct err err;
@@ -22,7 +28,7 @@ struct one_job {
 struct collecting {
 	struct agent *agent;
 	struct bus_request *rq;
-	char only[64]; /* one job, or "" */
+	char only[64], after[64], more[64];
 	struct one_job *jobs;
 	size_t n;
 	Cpa__Stock **stock; /* owned; of a store */
@@ -36,15 +42,33 @@ static void free_stock(Cpa__Stock **stock, size_t n)
 	free(stock);
 }
 
-static void reply_stock(struct bus_request *rq, Cpa__Stock **stock, size_t n)
+static void reply_stock(struct collecting *c, Cpa__Stock **stock, size_t n)
 {
 	Cpa__Answer answer = CPA__ANSWER__INIT;
 	Cpa__Collected got = CPA__COLLECTED__INIT;
 	got.stock = stock;
 	got.n_stock = n;
+	got.more = c->more;
 	answer.what_case = CPA__ANSWER__WHAT_COLLECTED;
 	answer.collected = &got;
-	serve_answer(rq, &answer, NULL, 0);
+	serve_answer(c->rq, &answer, NULL, 0);
+}
+
+static bool asked_for(const struct collecting *c, const char *job)
+{
+	return (!c->only[0] || strcmp(c->only, job) == 0) && strcmp(job, c->after) > 0;
+}
+
+/* Does one more go onto the page? If not, the asker is to go on after the last that did. */
+static bool fits(struct collecting *c, size_t *used, const Cpa__Spec *spec, const char *last)
+{
+	size_t bytes = cpa__spec__get_packed_size(spec) + STOCK_BYTES;
+	if (*used && *used + bytes > PAGE_BYTES) {
+		core_copy(c->more, sizeof c->more, last);
+		return false;
+	}
+	*used += bytes;
+	return true;
 }
 
 /* ---- a node ---- */
@@ -53,7 +77,14 @@ static void run_keysets(void *ctx)
 {
 	struct collecting *c = ctx;
 	for (size_t i = 0; i < c->n; i++)
-		c->jobs[i].code = keyset_make(c->jobs[i].job, &c->jobs[i].made, &c->jobs[i].err);
+		if (c->jobs[i].job)
+			c->jobs[i].code = keyset_make(c->jobs[i].job, &c->jobs[i].made, &c->jobs[i].err);
+}
+
+/* Its arena is its own: nobody is writing an earlier life's keys into it. */
+static bool has_its_arena(const struct job *j)
+{
+	return j->state == JOB_RUNNING || j->state == JOB_FROZEN;
 }
 
 static void take_keyset(struct one_job *o)
@@ -64,12 +95,18 @@ static void take_keyset(struct one_job *o)
 		log_warn("keys_not_copied", "job=%s why=\"%s\"", j->id, o->err.text);
 	if (o->code != 1)
 		return;
+	if (j->incarnation != o->incarnation || !has_its_arena(j)) {
+		/* what was copied may be half of the old life's and half of the new one's */
+		cpa__keyset__free_unpacked(o->made.keys, NULL);
+		return;
+	}
 	if (j->keyset)
 		cpa__keyset__free_unpacked(j->keyset, NULL);
 	j->keyset = o->made.keys;
 	j->keyset_slot = o->made.slot;
 	j->keyset_changes = o->made.changes;
-	j->last_keyset = o->made.keys->serial;
+	if (j->last_keyset < o->made.keys->serial)
+		j->last_keyset = o->made.keys->serial;
 	j->by_keys |= o->made.keys->by_keys;
 	j->n_keys = o->made.keys->n_keys;
 	j->keys_bytes = 0;
@@ -82,12 +119,15 @@ static Cpa__Stock *stock_of(struct job *j, Cpa__Stock *s)
 {
 	cpa__stock__init(s);
 	s->spec = j->spec;
-	s->gone = job_finished(j);
+	s->incarnation = j->incarnation;
+	s->gone = j->state == JOB_EXITED;
 	struct gen *g = job_gen_find(j, 0);
 	s->generation = g ? g->number : 0;
 	s->generation_level = g ? g->level : 0;
+	s->generation_incarnation = g ? g->g->incarnation : 0;
 	s->keyset = j->keyset ? j->keyset->serial : 0;
 	s->keyset_level = s->keyset && j->keyset_held == s->keyset ? j->keyset_level : 1;
+	s->keyset_incarnation = j->keyset ? j->keyset->incarnation : 0;
 	s->level = j->spec->level == 0 ? 0 : j->want_level > j->spec->level ? j->want_level : j->spec->level;
 	return s;
 }
@@ -96,31 +136,54 @@ static void done_keysets(void *ctx)
 {
 	struct collecting *c = ctx;
 	size_t n = 0;
-	Cpa__Stock *all = calloc(c->agent->jobs->count + 1, sizeof *all);
-	Cpa__Stock **ptr = calloc(c->agent->jobs->count + 1, sizeof(Cpa__Stock *));
-	for (size_t i = 0; i < c->n; i++)
-		take_keyset(&c->jobs[i]);
-	for (struct job *j = c->agent->jobs->first; all && ptr && j; j = j->next)
-		if (!c->only[0] || strcmp(c->only, j->id) == 0) {
+	Cpa__Stock *all = calloc(c->n + 1, sizeof *all);
+	Cpa__Stock **ptr = calloc(c->n + 1, sizeof(Cpa__Stock *));
+	for (size_t i = 0; i < c->n; i++) {
+		struct one_job *o = &c->jobs[i];
+		if (o->job)
+			take_keyset(o);
+		struct job *j = o->job ? o->job : jobs_find(c->agent, o->id);
+		/* what is somebody else's by now is not ours to offer */
+		if (j && all && ptr && !j->disowned && j->state != JOB_LOST) {
 			ptr[n] = stock_of(j, &all[n]);
 			n++;
 		}
-	reply_stock(c->rq, ptr, n);
+	}
+	reply_stock(c, ptr, n);
+	for (size_t i = 0; i < c->n; i++) /* nobody removes a job whose keys are copied: here, then */
+		if (c->jobs[i].job && c->jobs[i].job->state == JOB_LOST && !c->jobs[i].job->busy &&
+		    !c->jobs[i].job->tell_due)
+			jobs_remove(c->jobs[i].job);
 	free(ptr);
 	free(all);
 	free(c->jobs);
 	free(c);
 }
 
+static int by_id(const void *x, const void *y)
+{
+	return strcmp(((const struct one_job *)x)->job->id, ((const struct one_job *)y)->job->id);
+}
+
 static void collect_from_jobs(struct collecting *c)
 {
 	struct agent *a = c->agent;
+	size_t n = 0, used = 0;
 	c->jobs = calloc(a->jobs->count + 1, sizeof *c->jobs);
-	for (struct job *j = a->jobs->first; c->jobs && j; j = j->next) {
-		if ((c->only[0] && strcmp(c->only, j->id) != 0) || j->keyset_busy || !job_live(j->state))
-			continue;
-		j->keyset_busy = true;
-		c->jobs[c->n++].job = j;
+	for (struct job *j = a->jobs->first; c->jobs && j; j = j->next)
+		if (asked_for(c, j->id))
+			c->jobs[n++].job = j;
+	if (n)
+		qsort(c->jobs, n, sizeof *c->jobs, by_id);
+	for (; c->n < n && fits(c, &used, c->jobs[c->n].job->spec, c->n ? c->jobs[c->n - 1].id : ""); c->n++) {
+		struct one_job *o = &c->jobs[c->n];
+		struct job *j = o->job;
+		core_copy(o->id, sizeof o->id, j->id);
+		o->incarnation = j->incarnation;
+		if (j->keyset_busy || !has_its_arena(j))
+			o->job = NULL;
+		else
+			j->keyset_busy = true;
 	}
 	work_start(&a->loop, run_keysets, done_keysets, c);
 }
@@ -136,10 +199,16 @@ static Cpa__Stock *stored_stock(struct store *s, const char *job)
 	if (!out)
 		return NULL;
 	cpa__stock__init(out);
-	if (store_newest(s, job, CPA__WHAT__GENERATION, &item))
+	if (store_newest(s, job, CPA__WHAT__GENERATION, &item)) {
 		out->generation = item.number;
-	if (store_newest(s, job, CPA__WHAT__KEYSET, &item))
+		out->incarnation = out->generation_incarnation = item.incarnation;
+	}
+	if (store_newest(s, job, CPA__WHAT__KEYSET, &item)) {
 		out->keyset = item.number;
+		out->keyset_incarnation = item.incarnation;
+		if (item.incarnation > out->incarnation)
+			out->incarnation = item.incarnation;
+	}
 	if (store_get_note(s, job, "spec", &spec, &len, NULL) == 0) {
 		out->spec = cpa__spec__unpack(NULL, len, spec);
 		free(spec);
@@ -152,21 +221,32 @@ static Cpa__Stock *stored_stock(struct store *s, const char *job)
 	return NULL;
 }
 
+static int by_name(const void *x, const void *y)
+{
+	return strcmp(x, y);
+}
+
 static void run_stored(void *ctx)
 {
 	struct collecting *c = ctx;
 	char(*jobs)[STORE_JOB_MAX] = NULL;
-	size_t n = 0;
+	size_t n = 0, used = 0;
+	const char *last = "";
 	struct err e = { 0 };
 	if (store_jobs(c->agent->store, &jobs, &n, &e) < 0)
 		log_warn("store_not_listed", "why=\"%s\"", e.text);
+	if (n)
+		qsort(jobs, n, sizeof *jobs, by_name);
 	c->stock = calloc(n + 1, sizeof(Cpa__Stock *));
 	for (size_t i = 0; c->stock && i < n; i++) {
-		if (c->only[0] && strcmp(c->only, jobs[i]) != 0)
-			continue;
-		Cpa__Stock *s = stored_stock(c->agent->store, jobs[i]);
+		Cpa__Stock *s = asked_for(c, jobs[i]) ? stored_stock(c->agent->store, jobs[i]) : NULL;
+		if (s && !fits(c, &used, s->spec, last)) {
+			cpa__stock__free_unpacked(s, NULL);
+			break;
+		}
 		if (s)
 			c->stock[c->n_stock++] = s;
+		last = jobs[i];
 	}
 	free(jobs);
 }
@@ -176,7 +256,7 @@ static void done_stored(void *ctx)
 	struct collecting *c = ctx;
 	for (size_t i = 0; i < c->n_stock; i++)
 		collect_fill_stock(c->agent, c->stock[i]);
-	reply_stock(c->rq, c->stock, c->n_stock);
+	reply_stock(c, c->stock, c->n_stock);
 	free_stock(c->stock, c->n_stock);
 	free(c);
 }
@@ -190,6 +270,7 @@ void serve_collect(struct agent *a, struct bus_request *rq, const Cpa__Collect *
 	}
 	*c = (struct collecting){ .agent = a, .rq = rq };
 	core_copy(c->only, sizeof c->only, q->job);
+	core_copy(c->after, sizeof c->after, q->after);
 	if (a->store)
 		work_start(&a->loop, run_stored, done_stored, c);
 	else if (a->jobs)
