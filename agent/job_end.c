@@ -236,7 +236,7 @@ void job_stop(struct job *j, int64_t grace_ns)
 
 void job_taken_away(struct job *j, const char *why)
 {
-	if (j->state == JOB_LOST)
+	if (j->state == JOB_LOST || j->disowned)
 		return;
 	j->disowned = true;
 	j->restart_at = 0;

@@ -142,8 +142,33 @@ static void run_shot(void *ctx)
 		fs_remove_tree(dir, NULL); /* a full disk has room again */
 }
 
+static const Cpa__File *file_named(const Cpa__Generation *g, const char *name)
+{
+	for (size_t i = 0; g && i < g->n_files; i++)
+		if (strcmp(g->files[i]->name, name) == 0)
+			return g->files[i];
+	return NULL;
+}
+
+/* Bytes of the chunks that the generation before does not have at the same place: what carrying it up costs. */
+static uint64_t new_bytes(const Cpa__Generation *g, const Cpa__Generation *before)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < g->n_files; i++) {
+		const Cpa__File *f = g->files[i], *old = file_named(before, f->name);
+		for (uint64_t c = 0; c < chunk_count(f->size); c++) {
+			const uint8_t *id = f->chunks.data + c * CHUNK_ID_BYTES;
+			bool had = old && c < chunk_count(old->size) &&
+				   chunk_id_equal(id, old->chunks.data + c * CHUNK_ID_BYTES);
+			if (!had && !chunk_id_is_zero(id))
+				sum += chunk_len(f->size, c);
+		}
+	}
+	return sum;
+}
+
 /* A complete generation in the words of its job's history. */
-static Cpa__Past *past_of(const Cpa__Generation *g)
+static Cpa__Past *past_of(const Cpa__Generation *g, const Cpa__Generation *before)
 {
 	Cpa__Past *p = malloc(sizeof *p);
 	if (!p)
@@ -156,6 +181,7 @@ static Cpa__Past *past_of(const Cpa__Generation *g)
 	p->incarnation = g->incarnation;
 	p->node = strdup(g->node);
 	p->size = manifest_generation_bytes(g);
+	p->stored = new_bytes(g, before);
 	p->levels = malloc(sizeof *p->levels);
 	if (p->levels)
 		p->levels[p->n_levels++] = 1;
@@ -202,7 +228,8 @@ void job_gen_add(struct job *j, Cpa__Generation *g, unsigned slot)
 			if (p)
 				job_history_add(j, p);
 		}
-	Cpa__Past *own = job_history_find(j, g->generation) ? NULL : past_of(g);
+	const Cpa__Generation *before = j->n_gens ? j->gens[j->n_gens - 1].g : NULL;
+	Cpa__Past *own = job_history_find(j, g->generation) ? NULL : past_of(g, before);
 	if (own)
 		job_history_add(j, own);
 	for (size_t i = 0; i < j->n_gens; i++)

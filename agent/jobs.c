@@ -9,12 +9,15 @@
 #include "agent/bell.h"
 #include "agent/follow.h"
 #include "agent/job_local.h"
+#include "agent/ports/fence.h"
 #include "agent/standing.h"
 #include "agent/verbs.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/chunk/manifest.h"
 #include "lib/wire/copy.h"
+
+#define FENCE_CHECK_NS (500 * NS_PER_MS)
 
 const char *job_img_dir(const struct job *j, unsigned slot, char *buf)
 {
@@ -229,10 +232,24 @@ uint64_t jobs_memory(const struct agent *a)
 	return bytes;
 }
 
+/* Without cpfence nothing would stop this node's jobs at their lease's end. */
+static void watch_fence(struct jobs *jobs, int64_t now)
+{
+	struct err e = { 0 };
+	if (now < jobs->fence_due)
+		return;
+	jobs->fence_due = now + FENCE_CHECK_NS;
+	int rc = jobs->agent->fence ? fence_check(jobs->agent->fence, &e) : 0;
+	if (rc < 0 && jobs->fence_trouble != rc)
+		log_error("fence_trouble", "why=\"%s\"", e.text);
+	jobs->fence_trouble = rc;
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct jobs *jobs = t->data;
 	int64_t now = clock_boot_ns();
+	watch_fence(jobs, now);
 	for (struct job *j = jobs->first, *next; j; j = next) {
 		next = j->next;
 		job_tick(j, now);

@@ -104,6 +104,8 @@ struct jobs {
 	struct job *first;
 	size_t count;
 	uv_timer_t tick;
+	int64_t fence_due;
+	int fence_trouble; /* what was last logged of cpfence */
 };
 
 /* Find the jobs of an earlier life of this agent; what becomes of them is for jobs_adopt(), when everything else
