@@ -87,14 +87,14 @@ static bool answer_now(struct agent *a, const Cpa__Ask *ask, const struct bus_ms
 }
 
 /* What only the agent that holds the registry can answer. False: it is something else. */
-static bool answer_registry(struct agent *a, const Cpa__Ask *ask, struct answer *out)
+static bool answer_registry(struct agent *a, const Cpa__Ask *ask, const struct bus_msg *msg, struct answer *out)
 {
 	switch (ask->what_case) {
 	case CPA__ASK__WHAT_HELLO:
 		registrar_hello(a, ask->hello, out);
 		return true;
 	case CPA__ASK__WHAT_REGISTER:
-		registrar_register(a, ask->register_, out);
+		registrar_register(a, ask->register_, msg->data, msg->data_len, out);
 		return true;
 	case CPA__ASK__WHAT_RENEW:
 		registrar_renew(a, ask->renew, out);
@@ -152,7 +152,7 @@ void ask_handle(void *ctx, struct bus_request *rq, const struct bus_msg *msg)
 		return;
 	}
 	answer_init(&out);
-	if (answer_now(a, ask, msg, &out) || (a->registrar && answer_registry(a, ask, &out)))
+	if (answer_now(a, ask, msg, &out) || (a->registrar && answer_registry(a, ask, msg, &out)))
 		serve_answer(rq, &out.msg, NULL, 0);
 	else
 		answer_later(a, rq, ask, msg);

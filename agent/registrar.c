@@ -1,6 +1,7 @@
 /* Owns what agents and users ask of the registry: translated for core, answered when its records are on disk. */
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "agent/levels.h"
 #include "agent/registrar_impl.h"
@@ -10,6 +11,7 @@
 #include "lib/wire/copy.h"
 
 #define ORDER_TIMEOUT_NS (60 * NS_PER_S)
+#define CLAIMS_MAX (UINT64_C(256) << 20)
 
 void answer_init(struct answer *out)
 {
@@ -115,9 +117,8 @@ static void list_verdicts(struct answer *out, size_t n)
 	out->granted.n_verdicts = n;
 }
 
-void registrar_register(struct agent *a, const Cpa__Register *q, struct answer *out)
+static void take_registration(struct registrar *g, const Cpa__Register *q, struct answer *out)
 {
-	struct registrar *g = a->registrar;
 	struct node_info info;
 	int64_t lease = 0;
 	scoped_free struct job_claim *claims = calloc(q->n_claims + 1, sizeof *claims);
@@ -139,6 +140,31 @@ void registrar_register(struct agent *a, const Cpa__Register *q, struct answer *
 	out->granted.lease_ns = (uint64_t)lease;
 	list_verdicts(out, q->n_claims);
 	registrar_go_on(g); /* orders that follow; they wait at the node until this answer is there */
+}
+
+/* Claims behind the message: owned. NULL: they cannot be read. */
+static Cpa__Register *unpack_claims(const void *bulk, size_t len)
+{
+	unsigned long long n = ZSTD_getFrameContentSize(bulk, len);
+	scoped_free uint8_t *plain = n <= CLAIMS_MAX ? malloc((size_t)n + 1) : NULL;
+	bool ok = plain && ZSTD_decompress(plain, (size_t)n, bulk, len) == n;
+	return ok ? cpa__register__unpack(NULL, (size_t)n, plain) : NULL;
+}
+
+void registrar_register(struct agent *a, const Cpa__Register *q, const void *bulk, size_t len, struct answer *out)
+{
+	Cpa__Register whole = *q, *claims = len ? unpack_claims(bulk, len) : NULL;
+	if (len && !claims) {
+		fail(out, ERR_FAILED, "the jobs of that registration cannot be read");
+		return;
+	}
+	if (claims) {
+		whole.claims = claims->claims;
+		whole.n_claims = claims->n_claims;
+	}
+	take_registration(a->registrar, &whole, out);
+	if (claims)
+		cpa__register__free_unpacked(claims, NULL);
 }
 
 /* ---- what becomes of jobs ---- */

@@ -31,7 +31,8 @@ void answer_free(struct answer *out);
 
 /* Calls of agents: the answer is filled in. */
 void registrar_hello(struct agent *a, const Cpa__Hello *q, struct answer *out);
-void registrar_register(struct agent *a, const Cpa__Register *q, struct answer *out);
+/* bulk: the claims, compressed, where they are too many for the message itself. */
+void registrar_register(struct agent *a, const Cpa__Register *q, const void *bulk, size_t len, struct answer *out);
 void registrar_renew(struct agent *a, const Cpa__Renew *q, struct answer *out);
 void registrar_tell(struct agent *a, const Cpa__Tell *q, struct answer *out);
 void registrar_hold(struct agent *a, const Cpa__Hold *q);

@@ -111,6 +111,8 @@ void standing_ask_registry(struct upward *s, struct asked *q)
 	Cpa__Renew renew = CPA__RENEW__INIT;
 	int64_t timeout = s->core.lease.length / 2 > NS_PER_S / 2 ? s->core.lease.length / 2 : NS_PER_S / 2;
 	Cpa__Agent *me = standing_describe(s->agent, &info);
+	void *bulk = NULL;
+	size_t len = 0;
 	switch (q->what) {
 	case NODE_SEND_HELLO:
 		hello.agent = me;
@@ -124,7 +126,11 @@ void standing_ask_registry(struct upward *s, struct asked *q)
 		reg.term = q->term;
 		reg.seq = q->seq;
 		reg.held_ns = q->held;
-		reg.claims = standing_claims(s, &reg.n_claims);
+		if (!standing_claims(s, &reg, &bulk, &len)) {
+			standing_claims_free(&reg, bulk);
+			free(q); /* core asks again when nobody answers */
+			return;
+		}
 		ask.what_case = CPA__ASK__WHAT_REGISTER;
 		ask.register_ = &reg;
 		break;
@@ -136,8 +142,8 @@ void standing_ask_registry(struct upward *s, struct asked *q)
 		ask.renew = &renew;
 		break;
 	}
-	call_send(s->agent, s->registry_url, &ask, NULL, 0, timeout, on_granted, q);
-	standing_claims_free(reg.claims, reg.n_claims);
+	call_send(s->agent, s->registry_url, &ask, bulk, len, timeout, on_granted, q);
+	standing_claims_free(&reg, bulk);
 }
 
 static void send_what(struct upward *s, const struct node_action *act)

@@ -49,9 +49,10 @@ void standing_go_on(struct upward *s);
 /* standing_jobs.c */
 void standing_perform_job(struct upward *s, const struct node_action *act);
 void standing_fence_jobs(struct upward *s, bool frozen);
-/* The list for a registration: owned, free with standing_claims_free(). */
-Cpa__Claim **standing_claims(struct upward *s, size_t *n);
-void standing_claims_free(Cpa__Claim **v, size_t n);
+/* The list for a registration: into reg where it is short, else compressed behind the message, *bulk and *len; free all with
+ * standing_claims_free(). False: out of memory; a list that is not whole must not be sent, as what is not in it counts as gone. */
+bool standing_claims(struct upward *s, Cpa__Register *reg, void **bulk, size_t *len);
+void standing_claims_free(Cpa__Register *reg, void *bulk);
 
 /* standing_tell.c */
 void standing_tell_due(struct upward *s);

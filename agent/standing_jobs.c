@@ -1,12 +1,16 @@
 /* Owns what the registry decides about this node's jobs, and what the lease's end means for them. */
 #include <stdlib.h>
 #include <string.h>
+#include <zstd.h>
 
 #include "agent/job_start.h"
 #include "agent/ports/fence.h"
+#include "agent/registrar.h"
 #include "agent/standing_impl.h"
+#include "agent/submitter.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/scoped.h"
 #include "lib/wire/copy.h"
 
 void standing_job_here(struct agent *a, const char *uuid, uint32_t incarnation)
@@ -45,19 +49,29 @@ void standing_perform_job(struct upward *s, const struct node_action *act)
 
 /* ---- the list for a registration ---- */
 
-void standing_claims_free(Cpa__Claim **v, size_t n)
+#define CLAIMS_PLAIN_MAX ((size_t)512 << 10)
+#define CLAIMS_LEVEL 1 /* of zstd: environments of one user's jobs are all alike */
+
+static void free_list(Cpa__Register *reg)
 {
-	for (size_t i = 0; i < n; i++)
-		free(v[i]); /* a block with its exit behind it; the rest is borrowed */
-	free(v);
+	for (size_t i = 0; i < reg->n_claims; i++)
+		free(reg->claims[i]); /* a block with its exit behind it; the rest is borrowed */
+	free(reg->claims);
+	reg->claims = NULL;
+	reg->n_claims = 0;
 }
 
-Cpa__Claim **standing_claims(struct upward *s, size_t *n)
+void standing_claims_free(Cpa__Register *reg, void *bulk)
+{
+	free_list(reg);
+	free(bulk);
+}
+
+static bool list_claims(struct upward *s, Cpa__Register *reg)
 {
 	struct jobs *jobs = s->agent->jobs;
-	*n = 0;
-	Cpa__Claim **v = calloc((jobs ? jobs->count : 0) + 1, sizeof(Cpa__Claim *));
-	for (struct job *j = jobs && v ? jobs->first : NULL; j; j = j->next) {
+	reg->claims = calloc((jobs ? jobs->count : 0) + 1, sizeof(Cpa__Claim *));
+	for (struct job *j = jobs && reg->claims ? jobs->first : NULL; j; j = j->next) {
 		if (j->state == JOB_LOST || (job_ended(j->state) && !j->tell_due))
 			continue;
 		struct {
@@ -65,7 +79,7 @@ Cpa__Claim **standing_claims(struct upward *s, size_t *n)
 			Cpa__Exit ended;
 		} *c = calloc(1, sizeof *c);
 		if (!c)
-			break;
+			return false;
 		cpa__claim__init(&c->claim);
 		cpa__exit__init(&c->ended);
 		c->ended.code = j->ending.code;
@@ -76,9 +90,31 @@ Cpa__Claim **standing_claims(struct upward *s, size_t *n)
 		c->claim.state = (char *)(uintptr_t)job_state_name(j->state);
 		c->claim.by_keys = j->by_keys;
 		c->claim.given = node_job_given(&s->core, j->id);
-		v[(*n)++] = &c->claim;
+		reg->claims[reg->n_claims++] = &c->claim;
 	}
-	return v;
+	return reg->claims != NULL;
+}
+
+/* A thousand jobs with their environments do not fit into a message; what they have in common is said once. */
+static bool compress_claims(Cpa__Register *reg, void **bulk, size_t *len)
+{
+	Cpa__Register only = CPA__REGISTER__INIT;
+	size_t n, room;
+	only.claims = reg->claims;
+	only.n_claims = reg->n_claims;
+	scoped_free void *plain = wire_pack(&only.base, &n);
+	room = plain ? ZSTD_compressBound(n) : 0;
+	*bulk = plain ? malloc(room) : NULL;
+	*len = *bulk ? ZSTD_compress(*bulk, room, plain, n, CLAIMS_LEVEL) : 0;
+	free_list(reg);
+	return *bulk && !ZSTD_isError(*len);
+}
+
+bool standing_claims(struct upward *s, Cpa__Register *reg, void **bulk, size_t *len)
+{
+	*bulk = NULL;
+	*len = 0;
+	return list_claims(s, reg) && (cpa__register__get_packed_size(reg) <= CLAIMS_PLAIN_MAX || compress_claims(reg, bulk, len));
 }
 
 /* ---- orders ---- */
@@ -108,7 +144,7 @@ static struct job *record_for(struct upward *s, const Cpa__Start *order, struct 
 static void take_order(struct upward *s, const Cpa__Start *order)
 {
 	struct err e = { 0 };
-	struct job *j = record_for(s, order, &e);
+	struct job *j = submitter_may_run_here(s->agent, order->spec, &e) < 0 ? NULL : record_for(s, order, &e);
 	struct start_from *from = j ? start_from_order(j, order, &e) : NULL;
 	if (from) {
 		job_tell(j, REPORT_TAKEN);
@@ -142,7 +178,7 @@ void standing_start(struct agent *a, const Cpa__Start *order, Cpa__Answer *answe
 {
 	struct upward *s = a->standing;
 	struct job *j;
-	if (!s || !a->jobs || !order->spec || order->session.len != sizeof s->session ||
+	if (!s || !a->jobs || !order->spec || !registrar_uuid_ok(order->spec->job) || order->session.len != sizeof s->session ||
 	    memcmp(order->session.data, s->session, sizeof s->session) != 0) {
 		answer->code = ERR_FAILED;
 		answer->text = "that order is for an earlier life of this agent";

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/base/fs.h"
 #include "lib/base/scoped.h"
@@ -120,4 +121,12 @@ int submitter_check(const struct request *rq, Cpa__Spec *spec, struct err *e)
 	if (!still_there(c))
 		return err_set(e, ERR_FAILED, "the process that asked for this job has gone");
 	return 0;
+}
+
+int submitter_may_run_here(const struct agent *a, const Cpa__Spec *spec, struct err *e)
+{
+	if (a->root || spec->uid == geteuid())
+		return 0;
+	return err_set(e, ERR_DENIED, "the agent %s runs without root, as user %u, and cannot run jobs of user %u", a->cfg.name,
+		       (unsigned)geteuid(), spec->uid);
 }

@@ -10,4 +10,7 @@
  * that came over this agent's own socket. ERR_DENIED, ERR_FAILED. */
 int submitter_check(const struct request *rq, Cpa__Spec *spec, struct err *e);
 
+/* Without root this agent cannot become another user: then it runs the jobs of its own user only. ERR_DENIED. */
+int submitter_may_run_here(const struct agent *a, const Cpa__Spec *spec, struct err *e);
+
 #endif

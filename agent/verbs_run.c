@@ -48,7 +48,15 @@ static void make_name(Cpa__Spec *spec)
 
 static bool has_nul(const ProtobufCBinaryData *b)
 {
-	return memchr(b->data, '\0', b->len) != NULL;
+	return b->len && memchr(b->data, '\0', b->len) != NULL;
+}
+
+/* Numbers that mean something, or an amount of time that fits. */
+static bool known_words(const Cpa__Spec *spec)
+{
+	return spec->mode <= CPA__MODE__KEYED && spec->restart <= CPA__RESTART__TEMPORARY && spec->files <= CPA__FILES__CARRY &&
+	       spec->tcp <= CPA__TCP__ESTABLISHED && spec->every_ns <= INT64_MAX / 2 && spec->max_seconds_ns <= INT64_MAX / 2 &&
+	       spec->level <= 99;
 }
 
 static int check_spec(Cpa__Spec *spec, struct err *e)
@@ -59,11 +67,13 @@ static int check_spec(Cpa__Spec *spec, struct err *e)
 		if (has_nul(&spec->argv[i]))
 			return err_set(e, ERR_USAGE, "an argument holds a zero byte");
 	for (size_t i = 0; i < spec->n_env; i++)
-		if (has_nul(&spec->env[i]) || !memchr(spec->env[i].data, '=', spec->env[i].len))
+		if (has_nul(&spec->env[i]) || !spec->env[i].len || !memchr(spec->env[i].data, '=', spec->env[i].len))
 			return err_set(e, ERR_USAGE, "an environment variable is not of the form NAME=VALUE");
 	if (spec->name[0] && !seal_name_ok(spec->name))
 		return err_set(e, ERR_USAGE, "%s: not a job's name; use letters, digits, '.', '_' and '-', at most 64",
 			       spec->name);
+	if (!known_words(spec))
+		return err_set(e, ERR_USAGE, "the request asks for something unknown here; is the cpagent command of another version?");
 	if (spec->keep > JOBS_KEEP_MAX)
 		return err_set(e, ERR_USAGE, "--keep: at most %d generations can be kept", JOBS_KEEP_MAX);
 	if (spec->keep == 0)
@@ -204,9 +214,9 @@ static void start_here(struct running *r)
 	struct err e = { 0 };
 	struct job *j = NULL;
 	struct agent *a = r->rq->agent;
-	struct start_from *from = start_from_nothing(&e);
+	struct start_from *from = submitter_may_run_here(a, r->spec, &e) == 0 ? start_from_nothing(&e) : NULL;
 	Cpa__Spec *copy = from ? wire_copy(&r->spec->base) : NULL;
-	if (!copy)
+	if (!copy && !e.code)
 		err_set(&e, ERR_FAILED, "out of memory");
 	if (copy && name_is_free(a, copy, &e) < 0) {
 		cpa__spec__free_unpacked(copy, NULL);
