@@ -81,6 +81,7 @@ $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/s
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
 
 $(B)/tests/unit/test_launch: | $(B)/cpinit
+$(B)/tests/unit/test_levels: | $(B)/cpagentd
 $(B)/tests/unit/test_snapshot $(B)/tests/unit/test_snapshot_faults $(B)/tests/bench/bench_snapshot: | $(B)/cpinit $(B)/tests/unit/snapshot_job
 
 # runs inside jobs that are dumped: never sanitized
