@@ -82,6 +82,9 @@ static void take_grant(struct upward *s, const struct asked *q, const Cpa__Grant
 	if (s->agent->collector)
 		collect_tell_all(s->agent);
 	jobs_tell_all(s->agent);
+	/* a registry that was restarted knows no pids, snapshots and keys */
+	for (struct job *j = s->agent->jobs ? s->agent->jobs->first : NULL; j; j = j->next)
+		j->detail_due = true;
 }
 
 static void on_granted(void *ctx, const struct call_reply *r)
