@@ -84,14 +84,6 @@ static int take(struct shot *s, const char *dir, struct err *e)
 	return snapshot_take(&how, &s->taken, e);
 }
 
-static char *copied(char **field, const char *text)
-{
-	if (*field != (char *)&protobuf_c_empty_string)
-		free(*field);
-	*field = strdup(text);
-	return *field;
-}
-
 static int fill(struct shot *s, struct err *e)
 {
 	struct job *j = s->job;
@@ -101,8 +93,8 @@ static int fill(struct shot *s, struct err *e)
 	g->time_ns = clock_real_ns();
 	g->frozen_ns = (uint64_t)s->taken.frozen_ns;
 	g->uid = j->spec->uid;
-	if (!copied(&g->job, j->id) || !copied(&g->reason, s->reason) || !copied(&g->node, j->agent->cfg.name) ||
-	    !copied(&g->machine, j->agent->machine))
+	if (!wire_set(&g->job, j->id) || !wire_set(&g->reason, s->reason) || !wire_set(&g->node, j->agent->cfg.name) ||
+	    !wire_set(&g->machine, j->agent->machine))
 		return err_set(e, ERR_FAILED, "out of memory");
 	size_t from = j->n_history > HISTORY_CARRIED ? j->n_history - HISTORY_CARRIED : 0;
 	g->history = calloc(HISTORY_CARRIED, sizeof(Cpa__Past *));
@@ -176,10 +168,10 @@ static Cpa__Past *past_of(const Cpa__Generation *g, const Cpa__Generation *befor
 	cpa__past__init(p);
 	p->generation = g->generation;
 	p->time_ns = g->time_ns;
-	p->reason = strdup(g->reason);
+	wire_set(&p->reason, g->reason);
 	p->frozen_ns = g->frozen_ns;
 	p->incarnation = g->incarnation;
-	p->node = strdup(g->node);
+	wire_set(&p->node, g->node);
 	p->size = manifest_generation_bytes(g);
 	p->stored = new_bytes(g, before);
 	p->levels = malloc(sizeof *p->levels);
@@ -198,10 +190,10 @@ static void note_failure(struct shot *s)
 	cpa__past__init(p);
 	p->generation = j->last_generation;
 	p->time_ns = clock_real_ns();
-	p->reason = strdup(s->reason);
+	wire_set(&p->reason, s->reason);
 	p->incarnation = j->incarnation;
-	p->node = strdup(j->agent->cfg.name);
-	p->note = strdup(s->err.text);
+	wire_set(&p->node, j->agent->cfg.name);
+	wire_set(&p->note, s->err.text);
 	job_history_add(j, p);
 }
 

@@ -197,8 +197,7 @@ static void took_over(struct job *j, struct start *s)
 		if (g)
 			g->bad = true;
 		if (p) {
-			free(p->note);
-			p->note = strdup("damaged on its node: not used");
+			wire_set(&p->note, "damaged on its node: not used");
 		}
 	}
 }

@@ -2,6 +2,7 @@
 #include "lib/wire/copy.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void *wire_pack(const ProtobufCMessage *m, size_t *len)
 {
@@ -19,4 +20,13 @@ void *wire_copy(const ProtobufCMessage *m)
 	void *copy = buf ? protobuf_c_message_unpack(m->descriptor, NULL, len, buf) : NULL;
 	free(buf);
 	return copy;
+}
+
+bool wire_set(char **field, const char *text)
+{
+	char *copy = strdup(text);
+	if (*field != (char *)(uintptr_t)protobuf_c_empty_string) /* what an unset field points to is not ours to free */
+		free(*field);
+	*field = copy ? copy : (char *)(uintptr_t)protobuf_c_empty_string;
+	return copy != NULL;
 }
