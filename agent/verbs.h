@@ -21,6 +21,9 @@ void verb_get(struct request *rq, struct job *j);
 void verb_follow(struct request *rq, struct job *j); /* follow.c */
 void verb_wait(struct request *rq, struct job *j);
 
+/* Answer with where and as which incarnation j runs, when its start that is about to begin is done, or with why it failed.
+ * The request is adopted. False: somebody waits for that already, or no memory. */
+bool verbs_answer_when_started(struct request *rq, struct job *j);
 /* The registry's lease ran out: who waits for it to take a job is told. */
 void verbs_run_registry_lost(struct agent *a);
 /* Answers with an error, and true, when the job has ended. */

@@ -89,9 +89,12 @@ void verb_restore(struct request *rq, struct job *j)
 		request_fail_err(rq, &e);
 		return;
 	}
+	if (!verbs_answer_when_started(rq, j)) {
+		start_from_free(from);
+		request_fail(rq, ERR_FAILED, "%s: it is being restored already", j->spec->name);
+		return;
+	}
 	job_again(j, from);
-	request_reply(rq, json_pack("{s:s,s:s,s:i}", "job", j->id, "node", j->agent->cfg.name, "incarnation",
-				    (int)j->incarnation), NULL, 0);
 }
 
 struct moving {

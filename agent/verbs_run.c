@@ -21,6 +21,7 @@ struct running {
 	struct request *rq;
 	Cpa__Spec *spec; /* owned */
 	bool given_up;   /* its user has been told that the registry is gone */
+	bool restored;   /* not run for the first time: a restore waits */
 };
 
 static void replace(char **field, const char *text)
@@ -110,7 +111,8 @@ static struct running *asking; /* one loop, one list */
 
 static void free_running(struct running *r)
 {
-	cpa__spec__free_unpacked(r->spec, NULL);
+	if (r->spec)
+		cpa__spec__free_unpacked(r->spec, NULL);
 	free(r);
 }
 
@@ -190,12 +192,36 @@ static void ask_registry(struct running *r)
 
 /* ---- here, on our own ---- */
 
+static void answer_restored(struct running *r, const struct job *j)
+{
+	if (job_live(j->state))
+		request_reply(r->rq, json_pack("{s:s,s:s,s:i}", "job", j->id, "node", j->agent->cfg.name, "incarnation",
+					       (int)j->incarnation), NULL, 0);
+	else
+		request_fail(r->rq, ERR_FAILED, "%s: it could not be restored: %s", j->spec->name, j->why);
+	free_running(r);
+}
+
+bool verbs_answer_when_started(struct request *rq, struct job *j)
+{
+	struct running *r = j->launching ? NULL : calloc(1, sizeof *r);
+	if (!r)
+		return false;
+	*r = (struct running){ .rq = rq, .restored = true };
+	j->launching = r;
+	return true;
+}
+
 void job_launch_answer(struct job *j)
 {
 	struct running *r = j->launching;
 	j->launching = NULL;
 	if (!r)
 		return;
+	if (r->restored) {
+		answer_restored(r, j);
+		return;
+	}
 	bool failed = j->state == JOB_FAILED;
 	int code = !failed ? 0 : j->launch_status == 127 ? ERR_NOT_FOUND : ERR_FAILED;
 	settled(r, code, j->why, failed ? j->launch_status : 0);
