@@ -14,15 +14,29 @@
 #include "agent/levels.h"
 #include "lib/base/log.h"
 
+#define PAUSE_MS 10 /* between two looks: a job that never stops ringing must not be all that the agent does */
+
 struct bell {
-	uv_poll_t poll; /* first: the handle is the bell */
+	uv_poll_t poll;
+	uv_timer_t pause;
 	int fd;
+	int handles; /* not yet closed */
 	struct job *job;
 };
 
 static void free_bell(uv_handle_t *h)
 {
-	free(h->data);
+	struct bell *b = h->data;
+	if (--b->handles == 0)
+		free(b);
+}
+
+static void on_ring(uv_poll_t *p, int status, int events);
+
+static void on_pause_over(uv_timer_t *t)
+{
+	struct bell *b = t->data;
+	uv_poll_start(&b->poll, UV_READABLE, on_ring);
 }
 
 static void on_ring(uv_poll_t *p, int status, int events)
@@ -34,6 +48,8 @@ static void on_ring(uv_poll_t *p, int status, int events)
 	for (int i = 0; i < 64 && recv(b->fd, sink, sizeof sink, MSG_DONTWAIT) >= 0; i++) {
 		/* however often it rang */
 	}
+	uv_poll_stop(p);
+	uv_timer_start(&b->pause, on_pause_over, PAUSE_MS, 0);
 	if (keyset_look(b->job, &seen) == 0 && seen.wanted > 1)
 		levels_offer(b->job, seen.wanted, true);
 }
@@ -69,9 +85,11 @@ void bell_open(struct job *j)
 		free(b);
 		return;
 	}
+	uv_timer_init(&j->agent->loop, &b->pause);
 	b->fd = fd;
+	b->handles = 2;
 	b->job = j;
-	b->poll.data = b;
+	b->poll.data = b->pause.data = b;
 	j->bell = b;
 	uv_poll_start(&b->poll, UV_READABLE, on_ring);
 }
@@ -85,4 +103,5 @@ void bell_close(struct job *j)
 	uv_poll_stop(&b->poll);
 	close(b->fd);
 	uv_close((uv_handle_t *)&b->poll, free_bell);
+	uv_close((uv_handle_t *)&b->pause, free_bell);
 }
