@@ -121,7 +121,6 @@ class Agent:
         self.process = None
 
     def close(self):
-        self.agent_gone()
         for process in self.others:
             process.communicate()
 

@@ -104,10 +104,11 @@ class Node(Agent):
 
     def pull_plug(self):
         """The machine is gone: everything on it killed at once, its network dead. Its disk stays."""
-        os.kill(self.space.pid, signal.SIGKILL)
-        self.space.end()
+        if self.space:
+            os.kill(self.space.pid, signal.SIGKILL)
+            self.agent_gone()  # what brought it there first: the kernel keeps the rest until all its dead are reaped
+            self.space.end()
         self.space = None
-        self.agent_gone()
 
     def cut(self):
         """Partition: nobody reaches it any more."""
@@ -165,8 +166,7 @@ class Cluster:
 
     def __exit__(self, *_):
         for node in self.nodes:
-            if node.space:
-                node.space.end()
+            node.pull_plug()
             node.close()
         if self.hub:
             self.hub.end()
