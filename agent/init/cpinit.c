@@ -91,9 +91,11 @@ static void open_stdio(const struct job *j)
 
 static void block_signals(sigset_t *all)
 {
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	/* what the agent ignored, the job must not: also the two that the C library keeps from us, and leaves ignored in
+	 * what it spawns; the kernel's own structure, all zero: the default action */
+	static const unsigned long dfl[4];
 	for (int s = 1; s < NSIG; s++)
-		sigaction(s, &dfl, NULL); /* what the agent ignored, the job must not */
+		syscall(SYS_rt_sigaction, s, dfl, NULL, NSIG / 8);
 	sigfillset(all);
 	sigprocmask(SIG_SETMASK, all, NULL);
 }
