@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -12,6 +13,7 @@
 #include "lib/wire/copy.h"
 
 #define LOCAL_MAX ((size_t)1 << 20)
+#define ROOM_WANTED (UINT64_C(64) << 20)
 
 int job_save(struct job *j, struct err *e)
 {
@@ -129,18 +131,35 @@ void job_find_gens(struct job *j)
 	qsort(j->gens, j->n_gens, sizeof *j->gens, older_first);
 }
 
+/* The ended job that was here first and that nobody needs; NULL: there is none. *n: how many ended ones there are. */
+static struct job *oldest_ended(struct agent *a, size_t *n)
+{
+	struct job *oldest = NULL;
+	*n = 0;
+	for (struct job *j = a->jobs->first; j; j = j->next)
+		if (job_ended(j->state) && !j->busy && !j->keyset_busy && !j->tell_due) {
+			(*n)++;
+			oldest = j; /* the list is newest first */
+		}
+	return oldest;
+}
+
 void jobs_forget_old(struct agent *a)
 {
-	while (a->jobs->count > JOBS_ENDED_MAX) {
-		struct job *oldest = NULL;
-		size_t ended = 0;
-		for (struct job *j = a->jobs->first; j; j = j->next)
-			if (job_ended(j->state) && !j->busy && !j->keyset_busy && !j->tell_due) {
-				ended++;
-				oldest = j; /* the list is newest first */
-			}
-		if (ended <= JOBS_ENDED_MAX)
-			return;
+	size_t n;
+	struct job *oldest;
+	while (a->jobs->count > JOBS_ENDED_MAX && (oldest = oldest_ended(a, &n)) && n > JOBS_ENDED_MAX)
+		jobs_remove(oldest);
+}
+
+void jobs_make_room(struct agent *a)
+{
+	struct statvfs fs;
+	struct job *oldest;
+	size_t n;
+	while (statvfs(a->cfg.run, &fs) == 0 && fs.f_bavail * fs.f_frsize < ROOM_WANTED && (oldest = oldest_ended(a, &n))) {
+		log_warn("job_forgotten", "job=%s name=%s why=\"%s is nearly full\"", oldest->id, oldest->spec->name,
+			 a->cfg.run);
 		jobs_remove(oldest);
 	}
 }

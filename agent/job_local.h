@@ -13,7 +13,10 @@ void job_find_gens(struct job *j);
 /* Drop the records of the oldest ended jobs beyond JOBS_ENDED_MAX. */
 void jobs_forget_old(struct agent *a);
 
-/* Seconds since the epoch that this process's pid started: tells a reused pid from the one we knew. 0: gone. */
+/* The runtime directory is nearly full: ended jobs go first, oldest first, with their arenas and images. */
+void jobs_make_room(struct agent *a);
+
+/* When this pid started, in the kernel's clock ticks: tells a reused pid from the one we knew. 0: gone. */
 uint64_t job_pid_start(pid_t pid);
 
 #endif

@@ -114,6 +114,7 @@ static void link_job(struct job *j, struct job **out)
 int jobs_add(struct agent *a, Cpa__Spec *spec, uint32_t incarnation, enum job_state state, struct job **out,
 	     struct err *e)
 {
+	jobs_make_room(a);
 	struct job *j = new_job(a, spec, incarnation, state);
 	if (j && make_dirs(j, e) == 0 && job_save(j, e) == 0) {
 		link_job(j, out);
@@ -254,7 +255,9 @@ static void on_tick(uv_timer_t *t)
 		next = j->next;
 		job_tick(j, now);
 	}
+	/* behind the loop over the list: these remove jobs */
 	jobs_forget_old(jobs->agent);
+	jobs_make_room(jobs->agent);
 	verbs_checkpoint_look(jobs->agent);
 }
 
