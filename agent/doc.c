@@ -27,6 +27,8 @@ json_t *doc_exit(const Cpa__Exit *x, const char *state)
 {
 	if (!x || (strcmp(state, "exited") != 0 && strcmp(state, "failed") != 0))
 		return json_null();
+	if (strcmp(state, "failed") == 0 && !x->code && !x->signal)
+		return json_null(); /* it was lost or could not go on: there is no status */
 	json_t *code = x->signal ? json_null() : json_integer(x->code);
 	json_t *sig = x->signal ? json_integer(x->signal) : json_null();
 	return json_pack("{s:o,s:o}", "code", code, "signal", sig);
