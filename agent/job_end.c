@@ -10,6 +10,7 @@
 #include "agent/bell.h"
 #include "agent/job_start.h"
 #include "agent/jobs.h"
+#include "agent/ports/jobtree.h"
 #include "agent/ports/launch.h"
 #include "agent/standing.h"
 #include "agent/work.h"
@@ -54,13 +55,27 @@ void job_unwatch(struct job *j)
 	j->pidfd = -1;
 }
 
+/* Without root there is no cgroup that would hold a job together: its tree has to do. */
+void job_signal_tree(struct job *j, int signo)
+{
+	struct jobtree t;
+	if (j->pid <= 1 || jobtree_read(j->pid, &t, NULL) < 0)
+		return;
+	for (size_t i = 0; i < t.count; i++)
+		kill(t.list[i].pid, signo);
+	jobtree_free(&t);
+}
+
 void job_kill(struct job *j)
 {
 	struct err e = { 0 };
 	if (j->agent->cgroup && cgroup_kill(j->agent->cgroup, j->id, &e) == 0)
 		return;
-	if (j->pidfd >= 0)
-		syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+	if (j->pidfd < 0)
+		return;
+	job_signal_tree(j, SIGSTOP); /* so that nobody forks while the rest is killed */
+	job_signal_tree(j, SIGKILL);
+	syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
 }
 
 int job_signal(struct job *j, int signo)

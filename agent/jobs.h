@@ -175,6 +175,8 @@ void job_died(struct job *j);        /* its pid 1 is gone */
 void job_stop(struct job *j, int64_t grace_ns);
 void job_taken_away(struct job *j, const char *why); /* kill what is here; it is someone else's now */
 void job_kill(struct job *j);
+/* To every process of it, where there is no cgroup. */
+void job_signal_tree(struct job *j, int signo);
 /* To its main process (SIGKILL: to all of it). 0 or -1 with errno. */
 int job_signal(struct job *j, int signo);
 /* An order to run it again from this, by its user on a node alone: a live copy is killed first. from is adopted. */

@@ -25,13 +25,17 @@ void standing_job_gone(struct agent *a, const char *uuid)
 		node_job_gone(&a->standing->core, uuid);
 }
 
-/* cpfence freezes and thaws the cgroup by the deadline; here the jobs' states follow. */
+/* cpfence freezes and thaws the cgroup by the deadline; here the jobs' states follow. An agent without root has no
+ * cpfence: it stops its jobs itself, as long as it lives. */
 void standing_fence_jobs(struct upward *s, bool frozen)
 {
 	size_t n = 0;
-	for (struct job *j = s->agent->jobs ? s->agent->jobs->first : NULL; j; j = j->next)
+	for (struct job *j = s->agent->jobs ? s->agent->jobs->first : NULL; j; j = j->next) {
+		if (!s->agent->fence)
+			job_signal_tree(j, frozen ? SIGSTOP : SIGCONT);
 		if (j->state == (frozen ? JOB_RUNNING : JOB_FROZEN) && !j->disowned)
 			n += job_move(j, frozen ? EV_FENCED : EV_THAWED, frozen ? "the node's lease ran out" : "the lease is back");
+	}
 	log_info(frozen ? "jobs_frozen" : "jobs_thawed", "count=%zu", n);
 }
 

@@ -168,8 +168,11 @@ static void run(struct job *j)
 	pid_t child = fork();
 	if (child < 0)
 		init_fail(STEP_FORK);
-	if (child == 0)
+	if (child == 0) {
+		if (plain)
+			prctl(PR_SET_PDEATHSIG, SIGKILL); /* no pid namespace ends it with us */
 		command_exec(j);
+	}
 	close(REPORT_FD);
 	spec_drop(j);
 	int status = supervise(child, &all);
