@@ -305,7 +305,8 @@ static void done_round(void *ctx)
 		k->last_update = clock_real_ns();
 	if (r->n_got)
 		standing_offer(r->agent, r->only, r->level, r->asked); /* the level above may want it at once, too */
-	k->gc_due |= r->n_got || r->n_gone;
+	/* what came of a generation that does not fit is in the way of the next one */
+	k->gc_due |= r->n_got || r->n_gone || r->code == ERR_FAILED;
 	note_absence(r);
 	free(r->got);
 	free(r->gone);
