@@ -106,21 +106,26 @@ static struct ending how_it_ended(struct job *j)
 
 /* Directories of a job that needs them no more, removed off the loop: freeing gigabytes takes its time. */
 struct removal {
-	char dir[FS_PATH_MAX];
+	struct job *job;
 };
 
 static void run_removal(void *ctx)
 {
 	struct removal *r = ctx;
-	char path[FS_PATH_MAX + 32];
-	for (unsigned slot = 0; slot < JOBS_KEEP_MAX + 2; slot++) {
-		snprintf(path, sizeof path, "%s/img.%u", r->dir, slot);
-		fs_remove_tree(path, NULL);
-	}
-	for (unsigned slot = 0; slot < 2; slot++) {
-		snprintf(path, sizeof path, "%s/keys.%u", r->dir, slot);
-		fs_remove_tree(path, NULL);
-	}
+	char path[FS_PATH_MAX];
+	for (unsigned slot = 0; slot < JOBS_KEEP_MAX + 2; slot++)
+		fs_remove_tree(job_img_dir(r->job, slot, path), NULL);
+	for (unsigned slot = 0; slot < 2; slot++)
+		fs_remove_tree(job_keys_dir(r->job, slot, path), NULL);
+}
+
+static void done_removal(void *ctx)
+{
+	struct removal *r = ctx;
+	r->job->busy = false;
+	if (r->job->disowned)
+		job_died(r->job);
+	free(r);
 }
 
 static void forget_images(struct job *j)
@@ -128,9 +133,10 @@ static void forget_images(struct job *j)
 	struct removal *r = job_finished(j) && !j->keyset_busy ? malloc(sizeof *r) : NULL;
 	if (!r)
 		return;
-	memcpy(r->dir, j->dir, sizeof r->dir);
+	r->job = j;
+	j->busy = true;
 	job_drop_gens(j);
-	work_start(&j->agent->loop, run_removal, free, r);
+	work_start(&j->agent->loop, run_removal, done_removal, r);
 }
 
 /* Supervision has the word: again here, or over. */

@@ -96,6 +96,12 @@ static int fill(struct shot *s, struct err *e)
 	if (!wire_set(&g->job, j->id) || !wire_set(&g->reason, s->reason) || !wire_set(&g->node, j->agent->cfg.name) ||
 	    !wire_set(&g->machine, j->agent->machine))
 		return err_set(e, ERR_FAILED, "out of memory");
+	return 0;
+}
+
+/* The newest of its history go along with the generation. On the loop: there it also changes. */
+static void carry_history(const struct job *j, Cpa__Generation *g)
+{
 	size_t from = j->n_history > HISTORY_CARRIED ? j->n_history - HISTORY_CARRIED : 0;
 	g->history = calloc(HISTORY_CARRIED, sizeof(Cpa__Past *));
 	for (size_t i = from; g->history && i < j->n_history; i++) {
@@ -103,7 +109,6 @@ static int fill(struct shot *s, struct err *e)
 		if (p)
 			g->history[g->n_history++] = p;
 	}
-	return 0;
 }
 
 static int complete(struct shot *s, const char *dir, const char *manifest, struct err *e)
@@ -283,6 +288,8 @@ static void done_shot(void *ctx)
 	answer(j, w, number, frozen, number ? NULL : &e);
 	if (j->died)
 		job_died(j);
+	else if (job_forgettable(j))
+		jobs_remove(j);
 	else if (j->wanted)
 		job_snapshot_next(j);
 }
@@ -319,6 +326,7 @@ void job_snapshot(struct job *j, const char *reason, struct wanted *w)
 		return;
 	}
 	cpa__generation__init(g);
+	carry_history(j, g);
 	*s = (struct shot){ .job = j, .wanted = w, .g = g, .slot = job_free_slot(j) };
 	core_copy(s->reason, sizeof s->reason, reason);
 	j->last_generation++;

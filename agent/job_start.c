@@ -260,6 +260,8 @@ static void done_start(void *ctx)
 		job_stop(j, 0);
 	start_from_free(s->from);
 	free(s);
+	if (job_forgettable(j))
+		jobs_remove(j);
 }
 
 void job_start(struct job *j, struct start_from *from)
@@ -277,7 +279,8 @@ void job_start(struct job *j, struct start_from *from)
 	j->died = false;
 	j->cgroup_gone = false;
 	j->ending = (struct ending){ 0, 0 };
-	work_start(&j->agent->loop, run_start, done_start, s);
+	static struct work_gate gate = { .limit = 16 }; /* a restore waits for other agents: leave threads to serve them */
+	work_start_in(&gate, &j->agent->loop, run_start, done_start, s);
 }
 
 void job_note_quick_death(struct job *j)

@@ -219,6 +219,11 @@ void job_tell(struct job *j, enum report what)
 	standing_poke(j->agent);
 }
 
+bool job_forgettable(const struct job *j)
+{
+	return j->state == JOB_LOST && !j->tell_due && !j->busy && !j->keyset_busy && !j->pid;
+}
+
 bool job_finished(const struct job *j)
 {
 	return j->state == JOB_EXITED && j->ending.code == 0 && j->ending.signal == 0 && !j->stopping;

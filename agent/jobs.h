@@ -139,6 +139,8 @@ void job_report(struct job *j, Cpa__Report *r, Cpa__Exit *ended);
 /* Tell the registry of a generation that is here; of all of them. */
 void job_tell_gen(struct job *j, const struct gen *g);
 void jobs_tell_all(struct agent *a);
+/* It went to another node, the registry knows, and nobody works on it: its record may go. */
+bool job_forgettable(const struct job *j);
 /* It ended as it should and not on its user's order: nothing of it will be restored. */
 bool job_finished(const struct job *j);
 /* Bytes that the images of all jobs take on this node. */
