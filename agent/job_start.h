@@ -52,6 +52,8 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 
 /* An image directory not used by any generation of j that is worth keeping. */
 unsigned job_free_slot(const struct job *j);
+/* job_gens.c. What lay in this image directory was overwritten. */
+void job_slot_lost(struct job *j, unsigned slot);
 /* None of its generations is here any more. */
 void job_drop_gens(struct job *j);
 /* A generation is complete in slot: list it, drop what is beyond --keep. g is adopted. */

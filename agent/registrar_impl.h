@@ -49,6 +49,11 @@ struct known_agent {
 /* Nothing is ordered and nobody is told: what was decided now may be written with whatever comes next. */
 void registrar_put_off(struct registrar *g);
 
+/* registrar_orders.c: ACT_START, ACT_STOP, ACT_ASK. Lost ones are given again by core. */
+void registrar_order_start(struct registrar *g, const struct action *act);
+void registrar_order_stop(struct registrar *g, const struct action *act);
+void registrar_ask_other(struct registrar *g, const struct action *act);
+
 /* Do what core decided, records first, then be called again when it wants. */
 void registrar_perform(struct registrar *g);
 void registrar_go_on(struct registrar *g);
