@@ -1,5 +1,5 @@
-/* One running cpagentd: what its parts share. Built and torn down by main.c; everything in it belongs to the loop's
- * thread except what is constant after start. */
+/* One running cpagentd: what its parts share. Built and torn down by main.c; everything in it belongs to the
+ * loop's thread except what is constant after start. */
 #ifndef CPA_AGENT_AGENT_H
 #define CPA_AGENT_AGENT_H
 
@@ -31,27 +31,27 @@ struct agent {
 	/* constant after start */
 	char **argv;
 	int argc;
-	bool root;                /* namespaces, cgroups, other users' jobs */
-	char criu[FS_PATH_MAX];   /* "": no snapshots, and why_no_criu says why */
+	bool root;              /* namespaces, cgroups, other users' jobs */
+	char criu[FS_PATH_MAX]; /* "": no snapshots, and why_no_criu says why */
 	char why_no_criu[ERR_TEXT_MAX];
 	char cpinit[FS_PATH_MAX];
 	char cpfence[FS_PATH_MAX];
-	struct machine has; /* for the registry */
-	char machine[1024]; /* what an image taken here needs of a machine */
-	struct seal_key key;      /* the cluster's; without one, one of this agent's own */
+	struct machine has;  /* for the registry */
+	char machine[1024];  /* what an image taken here needs of a machine */
+	struct seal_key key; /* the cluster's; without one, one of this agent's own */
 	uint8_t manifest_key[SEAL_KEY_BYTES];
 
-	struct bus *bus;   /* NULL: this agent talks to nobody */
-	char url[256];     /* where others reach it; "" while not known */
+	struct bus *bus; /* NULL: this agent talks to nobody */
+	char url[256];   /* where others reach it; "" while not known */
 	struct calls *calls;
 	struct control *control;
-	struct jobs *jobs;           /* level 1 */
-	struct cgroups *cgroup;      /* of this node; NULL without root */
-	int name_fd; /* locked while this agent lives: its name is its own on this machine */
+	struct jobs *jobs;      /* level 1 */
+	struct cgroups *cgroup; /* of this node; NULL without root */
+	int name_fd;            /* locked while this agent lives: its name is its own on this machine */
 	struct fence *fence;
 	struct follows *follows;     /* who waits for a job */
 	struct procs *procs;         /* kernel process events; may be NULL */
-	struct upward *standing;   /* towards parent and registry; NULL: this agent has no parent */
+	struct upward *standing;     /* towards parent and registry; NULL: this agent has no parent */
 	struct registrar *registrar; /* this agent holds the registry; NULL: its registry is elsewhere */
 	struct collector *collector; /* level 2 and up */
 	struct store *store;         /* level 2 and up */

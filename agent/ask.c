@@ -127,7 +127,7 @@ static void answer_later(struct agent *a, struct bus_request *rq, const Cpa__Ask
 		break;
 	case CPA__ASK__WHAT_CONTROL:
 		request_from_bus(a, rq, (const char *)ask->control->request.data, ask->control->request.len,
-				 ask->control->uid, ask->control->hops, msg->data, msg->data_len);
+		                 ask->control->uid, ask->control->hops, msg->data, msg->data_len);
 		break;
 	case CPA__ASK__WHAT_JOB_NEW:
 		if (a->registrar)
@@ -136,8 +136,9 @@ static void answer_later(struct agent *a, struct bus_request *rq, const Cpa__Ask
 			serve_fail(rq, ERR_FAILED, "the registry is not here");
 		break;
 	default:
-		serve_fail(rq, ERR_FAILED, a->registrar ? "this agent does not understand that; is it of another version?" :
-							  "the registry is not here");
+		serve_fail(rq, ERR_FAILED,
+		           a->registrar ? "this agent does not understand that; is it of another version?"
+		                        : "the registry is not here");
 		break;
 	}
 }
@@ -148,7 +149,8 @@ void ask_handle(void *ctx, struct bus_request *rq, const struct bus_msg *msg)
 	struct answer out;
 	Cpa__Ask *ask = a->stopping ? NULL : cpa__ask__unpack(NULL, msg->head_len, msg->head);
 	if (!ask) {
-		serve_fail(rq, a->stopping ? ERR_NO_AGENT : ERR_FAILED, a->stopping ? "it is stopping" : "unreadable");
+		serve_fail(rq, a->stopping ? ERR_NO_AGENT : ERR_FAILED,
+		           a->stopping ? "it is stopping" : "unreadable");
 		return;
 	}
 	answer_init(&out);

@@ -1,5 +1,5 @@
-/* Owns the bells: one datagram means "look into my mailbox". What it carries is not looked at, how many came does not
- * matter, and the mailbox is read as everything in an arena is: copied, bounded, checked. */
+/* Owns the bells: one datagram means "look into my mailbox". What it carries is not looked at, how many came does
+ * not matter, and the mailbox is read as everything in an arena is: copied, bounded, checked. */
 #include "agent/bell.h"
 
 #include <errno.h>

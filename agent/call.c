@@ -47,10 +47,10 @@ static void on_answer(void *ctx, int status, const struct bus_msg *msg)
 	if (status == 0) {
 		answer = cpa__answer__unpack(NULL, msg->head_len, msg->head);
 		r = (struct call_reply){ .code = answer ? answer->code : ERR_FAILED,
-					 .text = answer ? answer->text : "its answer cannot be read",
-					 .answer = answer,
-					 .data = msg->data,
-					 .len = msg->data_len };
+			                 .text = answer ? answer->text : "its answer cannot be read",
+			                 .answer = answer,
+			                 .data = msg->data,
+			                 .len = msg->data_len };
 	} else {
 		r.text = status == ERR_TIMEOUT ? "it did not answer in time" : "it cannot be reached";
 	}
@@ -61,7 +61,7 @@ static void on_answer(void *ctx, int status, const struct bus_msg *msg)
 }
 
 static void send_packed(struct agent *a, const char *url, const uint8_t *head, size_t head_len, const void *data,
-			size_t len, int64_t timeout_ns, struct sent *s)
+                        size_t len, int64_t timeout_ns, struct sent *s)
 {
 	struct bus_peer *peer = a->bus ? bus_peer_by_url(a->bus, url, NULL) : NULL;
 	if (peer && bus_call(a->bus, peer, head, head_len, data, len, timeout_ns, on_answer, s) == 0)
@@ -88,7 +88,7 @@ static void answer_unsent(struct calls *q)
 }
 
 void call_send(struct agent *a, const char *url, const Cpa__Ask *ask, const void *data, size_t len,
-	       int64_t timeout_ns, call_fn *fn, void *ctx)
+               int64_t timeout_ns, call_fn *fn, void *ctx)
 {
 	struct sent *s = malloc(sizeof *s);
 	size_t head_len;

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/wire/cpagent.pb-c.h"
 #include "lib/base/err.h"
+#include "lib/wire/cpagent.pb-c.h"
 
 struct agent;
 
@@ -22,10 +22,10 @@ struct call_reply {
 
 typedef void call_fn(void *ctx, const struct call_reply *reply);
 
-/* From the loop only. fn is called exactly once, and not before this returns (unless this agent is stopping or memory
- * is out). url is where the other listens. */
+/* From the loop only. fn is called exactly once, and not before this returns (unless this agent is stopping or
+ * memory is out). url is where the other listens. */
 void call_send(struct agent *a, const char *url, const Cpa__Ask *ask, const void *data, size_t len,
-	       int64_t timeout_ns, call_fn *fn, void *ctx);
+               int64_t timeout_ns, call_fn *fn, void *ctx);
 
 /* From worker threads only. One call in flight; several may be posted before the first is waited for. */
 struct call;

@@ -1,5 +1,5 @@
-/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is saved to
- * disk, and telling the registry what is held here. */
+/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is saved
+ * to disk, and telling the registry what is held here. */
 #include "agent/collect.h"
 
 #include <stdlib.h>
@@ -69,7 +69,7 @@ static struct offer *offer_for(struct child *c, const char *job)
 	while (*p && strcmp((*p)->job, job) != 0)
 		p = &(*p)->next;
 	if (!*p && (*p = calloc(1, sizeof **p))) {
-		core_copy((*p)->job, sizeof (*p)->job, job);
+		core_copy((*p)->job, sizeof(*p)->job, job);
 		(*p)->level = 1;
 	}
 	return *p;
@@ -84,7 +84,9 @@ void collect_offer(struct agent *a, const char *name, const Cpa__Offer *offer)
 	if (!offer->job[0])
 		c->all_due = true;
 	if (o) {
-		o->level = offer->level == 0 || o->level == 0 ? 0 : offer->level > o->level ? offer->level : o->level;
+		o->level = offer->level == 0 || o->level == 0 ? 0
+		           : offer->level > o->level          ? offer->level
+		                                              : o->level;
 		o->asked |= offer->asked;
 	}
 	c->not_before = 0; /* it is there */
@@ -226,7 +228,7 @@ static void skipped(void *ctx, const char *job, Cpa__What what, uint64_t number,
 {
 	char buf[64];
 	log_warn(ctx ? "not_loaded" : "not_saved", "job=%s %s why=\"%s\"", job,
-		 manifest_text(what, number, buf, sizeof buf), why);
+	         manifest_text(what, number, buf, sizeof buf), why);
 }
 
 static void run_save(void *ctx)
@@ -247,7 +249,8 @@ static void done_save(void *ctx)
 	else
 		k->last_save = clock_real_ns();
 	if (s->code == 0 && s->saved.bytes_written)
-		log_info("saved", "items=%zu bytes=%llu", s->saved.items, (unsigned long long)s->saved.bytes_written);
+		log_info("saved", "items=%zu bytes=%llu", s->saved.items,
+		         (unsigned long long)s->saved.bytes_written);
 	if (s->done)
 		s->done(s->ctx, s->code < 0 ? &s->err : NULL);
 	free(s);

@@ -11,16 +11,16 @@ struct child {
 	struct agent *agent;
 	char name[CORE_NAME], url[CORE_URL];
 	uint32_t level;
-	bool busy;     /* a worker collects from it */
-	bool all_due;  /* collect everything as soon as it is not busy */
+	bool busy;          /* a worker collects from it */
+	bool all_due;       /* collect everything as soon as it is not busy */
 	unsigned absent;    /* how often in a row it was not to be reached */
 	int64_t not_before; /* … so it is not asked before this, CLOCK_BOOTTIME */
-	struct offer { /* collect these as soon as it is not busy */
+	struct offer {      /* collect these as soon as it is not busy */
 		struct offer *next;
 		char job[CORE_UUID];
 		uint32_t level;
 		bool asked;
-	} *offers;
+	} * offers;
 };
 
 /* Where a job's checkpoints came from, and which level above holds what of it. */

@@ -1,5 +1,5 @@
-/* Owns one round of collecting from one child: straight-line code in a worker thread, one child at a time each, its
- * results told on the loop. What fails is tried again at the next update; what is held already stays held. */
+/* Owns one round of collecting from one child: straight-line code in a worker thread, one child at a time each,
+ * its results told on the loop. What fails is tried again at the next update; what is held already stays held. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +46,7 @@ struct round {
 };
 
 static int put_chunk(void *ctx, size_t i, const uint8_t *bytes, size_t len, bool compressed, size_t raw_len,
-		     struct err *e)
+                     struct err *e)
 {
 	struct {
 		struct store *store;
@@ -56,7 +56,8 @@ static int put_chunk(void *ctx, size_t i, const uint8_t *bytes, size_t len, bool
 	return store_put_chunk(to->store, to->uid, to->ids[i].b, bytes, len, compressed, raw_len, e);
 }
 
-static int fetch_missing(struct fetch *f, const struct manifest *m, const uint8_t *sealed, size_t len, struct err *e)
+static int fetch_missing(struct fetch *f, const struct manifest *m, const uint8_t *sealed, size_t len,
+                         struct err *e)
 {
 	struct store *s = f->agent->store;
 	scoped_free struct chunk_id *ids = NULL;
@@ -105,8 +106,13 @@ static int hold(struct round *r, const char *job, const struct offered *o, struc
 	size_t len;
 	int order = store_newest(r->agent->store, job, o->what, &have) ? compare(&have, o) : -1;
 	if (order == 0 && o->known < r->agent->cfg.level)
-		note_got(r, job, &(struct got){ .what = o->what, .number = have.number, .incarnation = have.incarnation,
-						.time_ns = have.time_ns, .bytes = have.bytes, .by_keys = have.by_keys });
+		note_got(r, job,
+		         &(struct got){ .what = o->what,
+		                        .number = have.number,
+		                        .incarnation = have.incarnation,
+		                        .time_ns = have.time_ns,
+		                        .bytes = have.bytes,
+		                        .by_keys = have.by_keys });
 	if (order >= 0)
 		return 0;
 	int rc = fetch_manifest(&f, &sealed, &len, &m, e);
@@ -116,9 +122,13 @@ static int hold(struct round *r, const char *job, const struct offered *o, struc
 	rc = pin ? fetch_missing(&f, &m, sealed, len, e) : err_set(e, ERR_FAILED, "out of memory");
 	store_unpin(r->agent->store, pin);
 	if (rc == 0)
-		note_got(r, job, &(struct got){ .what = o->what, .number = o->number,
-						.incarnation = manifest_incarnation(&m), .time_ns = manifest_time_ns(&m),
-						.bytes = manifest_bytes(&m), .by_keys = m.keys && m.keys->by_keys });
+		note_got(r, job,
+		         &(struct got){ .what = o->what,
+		                        .number = o->number,
+		                        .incarnation = manifest_incarnation(&m),
+		                        .time_ns = manifest_time_ns(&m),
+		                        .bytes = manifest_bytes(&m),
+		                        .by_keys = m.keys && m.keys->by_keys });
 	manifest_free(&m);
 	return rc;
 }
@@ -167,7 +177,8 @@ static int take_stock(struct round *r, const Cpa__Stock *s)
 	struct err e = { 0 };
 	const char *job = s->spec->job;
 	struct offered keys = { CPA__WHAT__KEYSET, s->keyset, s->keyset_incarnation, s->keyset_level };
-	struct offered gen = { CPA__WHAT__GENERATION, s->generation, s->generation_incarnation, s->generation_level };
+	struct offered gen = { CPA__WHAT__GENERATION, s->generation, s->generation_incarnation,
+		               s->generation_level };
 	int rc = 0;
 	if (s->gone) {
 		let_go(r, s);
@@ -221,7 +232,7 @@ static bool run_page(struct round *r)
 	struct call *c = call_post(r->agent, r->url, &ask, r->timeout);
 	int rc = call_wait(c, &reply, &r->err);
 	const Cpa__Collected *all =
-		rc == 0 && reply.answer->what_case == CPA__ANSWER__WHAT_COLLECTED ? reply.answer->collected : NULL;
+	        rc == 0 && reply.answer->what_case == CPA__ANSWER__WHAT_COLLECTED ? reply.answer->collected : NULL;
 	size_t n = all ? all->n_stock : 0;
 	if (rc == 0)
 		rc = make_room(r, n);
@@ -265,8 +276,8 @@ static void tell(struct round *r, const struct got *g)
 	h.bytes = g->bytes;
 	h.by_keys = g->by_keys;
 	char buf[64];
-	log_info("held", "job=%s %s level=%u bytes=%llu", g->job, manifest_text(g->what, g->number, buf, sizeof buf),
-		 h.level, (unsigned long long)g->bytes);
+	log_info("held", "job=%s %s level=%u bytes=%llu", g->job,
+	         manifest_text(g->what, g->number, buf, sizeof buf), h.level, (unsigned long long)g->bytes);
 	levels_tell_hold(a, g->job, &h);
 	held.job = (char *)(uintptr_t)g->job;
 	held.holding = &h;
@@ -304,7 +315,8 @@ static void done_round(void *ctx)
 	if (r->code == 0)
 		k->last_update = clock_real_ns();
 	if (r->n_got)
-		standing_offer(r->agent, r->only, r->level, r->asked); /* the level above may want it at once, too */
+		standing_offer(r->agent, r->only, r->level,
+		               r->asked); /* the level above may want it at once, too */
 	/* what came of a generation that does not fit is in the way of the next one */
 	k->gc_due |= r->n_got || r->n_gone || r->code == ERR_FAILED;
 	note_absence(r);
@@ -321,8 +333,12 @@ void collect_from(struct child *c, const char *job, uint32_t level, bool asked)
 	struct round *r = calloc(1, sizeof *r);
 	if (!r)
 		return;
-	*r = (struct round){ .child = c, .agent = c->agent, .level = level, .offered = job[0] != '\0', .asked = asked,
-			     .timeout = c->absent ? KNOCK_TIMEOUT_NS : COLLECT_TIMEOUT_NS };
+	*r = (struct round){ .child = c,
+		             .agent = c->agent,
+		             .level = level,
+		             .offered = job[0] != '\0',
+		             .asked = asked,
+		             .timeout = c->absent ? KNOCK_TIMEOUT_NS : COLLECT_TIMEOUT_NS };
 	core_copy(r->url, sizeof r->url, c->url);
 	core_copy(r->only, sizeof r->only, job);
 	c->busy = true;

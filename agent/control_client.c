@@ -22,8 +22,11 @@ static void drop_body(struct client *cl)
 	cl->body = NULL;
 	cl->body_have = cl->body_room = cl->body_len = cl->json_len = cl->head_have = 0;
 	json_decref(cl->rq.json);
-	cl->rq = (struct control_request){ .uid = cl->rq.uid, .gid = cl->rq.gid, .pid = cl->rq.pid,
-	                                 .groups = cl->rq.groups, .n_groups = cl->rq.n_groups };
+	cl->rq = (struct control_request){ .uid = cl->rq.uid,
+		                           .gid = cl->rq.gid,
+		                           .pid = cl->rq.pid,
+		                           .groups = cl->rq.groups,
+		                           .n_groups = cl->rq.n_groups };
 }
 
 static void free_when_done(struct client *cl)

@@ -45,8 +45,8 @@ static json_t *doc_snapshot(const Cpa__Report *r)
 	if (!r || !r->generation)
 		return json_null();
 	return json_pack("{s:I,s:i,s:o,s:I}", "generation", (json_int_t)r->generation, "level",
-			 (int)r->generation_level, "time", doc_time(r->generation_time_ns), "size_bytes",
-			 (json_int_t)r->generation_bytes);
+	                 (int)r->generation_level, "time", doc_time(r->generation_time_ns), "size_bytes",
+	                 (json_int_t)r->generation_bytes);
 }
 
 json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, const char *state)
@@ -54,16 +54,17 @@ json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, c
 	json_t *command = json_array();
 	for (size_t i = 0; i < spec->n_argv; i++)
 		json_array_append_new(command, bytes_text(&spec->argv[i]));
-	json_t *doc = json_pack("{s:s,s:s,s:s,s:s}", "job", spec->job, "name", spec->name, "state", state, "node", node);
+	json_t *doc =
+	        json_pack("{s:s,s:s,s:s,s:s}", "job", spec->job, "name", spec->name, "state", state, "node", node);
 	json_object_set_new(doc, "incarnation", json_integer(r ? r->incarnation : 0));
 	json_object_set_new(doc, "pid", r && r->pid > 0 ? json_integer(r->pid) : json_null());
 	json_object_set_new(doc, "uid", json_integer(spec->uid));
 	json_object_set_new(doc, "command", command);
 	json_object_set_new(doc, "exit", doc_exit(r ? r->exit : NULL, state));
 	json_object_set_new(doc, "snapshot", doc_snapshot(r));
-	json_object_set_new(doc, "keys", json_pack("{s:I,s:I,s:i}", "count", (json_int_t)(r ? r->keys : 0), "bytes",
-						   (json_int_t)(r ? r->keys_bytes : 0), "level",
-						   (int)(r ? r->keys_level : 0)));
+	json_object_set_new(doc, "keys",
+	                    json_pack("{s:I,s:I,s:i}", "count", (json_int_t)(r ? r->keys : 0), "bytes",
+	                              (json_int_t)(r ? r->keys_bytes : 0), "level", (int)(r ? r->keys_level : 0)));
 	json_object_set_new(doc, "reason", r && r->reason[0] ? doc_text(r->reason) : json_null());
 	return doc;
 }

@@ -1,5 +1,5 @@
-/* Owns the process connector's place in the loop, and what is made of an event: which job lost a process, and how. The
- * process is gone by the time we read of it, so its parent tells whose it was. */
+/* Owns the process connector's place in the loop, and what is made of an event: which job lost a process, and how.
+ * The process is gone by the time we read of it, so its parent tells whose it was. */
 #include "agent/events.h"
 
 #include <stdlib.h>
@@ -45,8 +45,8 @@ static void on_event(void *ctx, const struct procevent *ev)
 			return; /* the pidfd's business */
 	j = job_of(p->agent, ev->parent);
 	if (j && !j->busy) /* while it is restored, CRIU's helpers come and go */
-		log_info("process_failed", "job=%s name=%s pid=%d code=%d signal=%d", j->id, j->spec->name, (int)ev->pid,
-			 ev->code, ev->signal);
+		log_info("process_failed", "job=%s name=%s pid=%d code=%d signal=%d", j->id, j->spec->name,
+		         (int)ev->pid, ev->code, ev->signal);
 }
 
 static void on_readable(uv_poll_t *h, int status, int events)

@@ -24,7 +24,8 @@ static int fetch_slice(const struct fetch *f, uint8_t **buf, size_t *have, struc
 	struct call *c = call_post(f->agent, f->url, &ask, FETCH_TIMEOUT_NS);
 	int rc = call_wait(c, &r, e);
 	const Cpa__Slice *s = rc == 0 && r.answer->what_case == CPA__ANSWER__WHAT_SLICE ? r.answer->slice : NULL;
-	if (rc == 0 && (!s || s->total > MANIFEST_MAX || s->total <= *have || r.len == 0 || r.len > s->total - *have))
+	if (rc == 0 &&
+	    (!s || s->total > MANIFEST_MAX || s->total <= *have || r.len == 0 || r.len > s->total - *have))
 		rc = err_set(e, ERR_FAILED, "the agent at %s sent no manifest", f->url);
 	uint8_t *more = rc == 0 ? realloc(*buf, *have + r.len) : NULL;
 	if (more) {
@@ -79,7 +80,7 @@ static struct call *ask_chunk(const struct fetch *f, const struct chunk_id *id)
 }
 
 int fetch_chunks(const struct fetch *f, const struct chunk_id *ids, size_t n, fetch_sink_fn *sink, void *ctx,
-		 struct err *e)
+                 struct err *e)
 {
 	struct call *flying[FETCH_WINDOW] = { 0 };
 	size_t asked = 0;
@@ -92,7 +93,7 @@ int fetch_chunks(const struct fetch *f, const struct chunk_id *ids, size_t n, fe
 		flying[i % FETCH_WINDOW] = NULL;
 		rc = call_wait(c, &r, e);
 		const Cpa__Fetched *got =
-			rc == 0 && r.answer->what_case == CPA__ANSWER__WHAT_FETCHED ? r.answer->fetched : NULL;
+		        rc == 0 && r.answer->what_case == CPA__ANSWER__WHAT_FETCHED ? r.answer->fetched : NULL;
 		if (rc == 0 && (!got || got->bytes > CHUNK_BYTES || r.len == 0 || r.len > CHUNK_BYTES))
 			rc = err_set(e, ERR_FAILED, "the agent at %s sent no chunk", f->url);
 		if (rc == 0)

@@ -4,9 +4,9 @@
 #define CPA_AGENT_FETCH_H
 
 #include "agent/agent.h"
-#include "lib/wire/cpagent.pb-c.h"
 #include "lib/chunk/chunk.h"
 #include "lib/chunk/manifest.h"
+#include "lib/wire/cpagent.pb-c.h"
 
 /* One thing at one agent. */
 struct fetch {
@@ -21,16 +21,17 @@ struct fetch {
 /* The sealed manifest (owned, free) and what is in it (manifest_free()); checked against f. */
 int fetch_manifest(struct fetch *f, uint8_t **sealed, size_t *len, struct manifest *m, struct err *e);
 
-/* Called for each chunk in the order of ids: bytes as they came, with their length when unpacked. Non-zero ends it. */
-typedef int fetch_sink_fn(void *ctx, size_t index, const uint8_t *bytes, size_t len, bool compressed, size_t raw_len,
-			  struct err *e);
+/* Called for each chunk in the order of ids: bytes as they came, with their length when unpacked. Non-zero ends
+ * it. */
+typedef int fetch_sink_fn(void *ctx, size_t index, const uint8_t *bytes, size_t len, bool compressed,
+                          size_t raw_len, struct err *e);
 int fetch_chunks(const struct fetch *f, const struct chunk_id *ids, size_t n, fetch_sink_fn *sink, void *ctx,
-		 struct err *e);
+                 struct err *e);
 
-/* A whole generation into dir (existing; what lies there is reused where it fits): complete, verified, its manifest
- * written last. *out is owned. */
+/* A whole generation into dir (existing; what lies there is reused where it fits): complete, verified, its
+ * manifest written last. *out is owned. */
 int fetch_generation(struct agent *a, const Cpa__Holding *h, const char *job, const char *dir,
-		     Cpa__Generation **out, struct err *e);
+                     Cpa__Generation **out, struct err *e);
 
 /* Every key of a keyset into the arena file at path, an empty one. */
 int fetch_keys(struct agent *a, const Cpa__Holding *h, const char *job, const char *arena, struct err *e);

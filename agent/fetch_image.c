@@ -25,13 +25,14 @@ struct into_file {
 };
 
 static int write_chunk(void *ctx, size_t i, const uint8_t *bytes, size_t len, bool compressed, size_t raw_len,
-		       struct err *e)
+                       struct err *e)
 {
 	struct into_file *in = ctx;
 	uint64_t at = in->index[i];
 	size_t want = chunk_len(in->file->size, at);
 	if (raw_len != want)
-		return err_set(e, ERR_FAILED, "a chunk of %s has %zu bytes instead of %zu", in->file->name, raw_len, want);
+		return err_set(e, ERR_FAILED, "a chunk of %s has %zu bytes instead of %zu", in->file->name,
+		               raw_len, want);
 	if (chunk_unpack(bytes, len, compressed, in->raw, want, e) < 0)
 		return e->code;
 	struct chunk_id id = chunk_id(in->raw, want);
@@ -75,7 +76,7 @@ static int fetch_into_dir(const struct fetch *f, const Cpa__Generation *g, const
 				return e->code;
 		}
 		scoped_fd int fd = open(fs_path(path, "%s/%s", dir, g->files[i]->name),
-					O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, g->files[i]->mode & 0700);
+		                        O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, g->files[i]->mode & 0700);
 		if (fd < 0)
 			return err_sys(e, ERR_FAILED, "cannot create %s", path);
 		int rc = fetch_file(f, g->files[i], fd, e);
@@ -86,7 +87,7 @@ static int fetch_into_dir(const struct fetch *f, const Cpa__Generation *g, const
 }
 
 int fetch_generation(struct agent *a, const Cpa__Holding *h, const char *job, const char *dir,
-		     Cpa__Generation **out, struct err *e)
+                     Cpa__Generation **out, struct err *e)
 {
 	struct fetch f = { a, h->url, job, CPA__WHAT__GENERATION, h->number, 0 };
 	struct manifest m;
@@ -119,12 +120,14 @@ static int load_key(struct arena *a, const Cpa__Key *k, uint8_t *values, struct 
 	if (!vars)
 		return err_set(e, ERR_FAILED, "out of memory");
 	for (size_t i = 0; i < k->n_vars; i++)
-		vars[i] = (struct arena_var){ .name = k->vars[i]->name, .count = k->vars[i]->count,
-					      .type = k->vars[i]->type };
+		vars[i] = (struct arena_var){ .name = k->vars[i]->name,
+			                      .count = k->vars[i]->count,
+			                      .type = k->vars[i]->type };
 	int rc = arena_vars_lay(vars, k->n_vars, values + k->offset, k->bytes);
 	if (rc == 0)
 		rc = arena_load(a, k->key, vars, k->n_vars, k->version, k->incarnation, k->time_ns);
-	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "key %s does not go into the arena: %s", k->key, strerror(-rc));
+	return rc == 0 ? 0
+	               : err_set(e, ERR_FAILED, "key %s does not go into the arena: %s", k->key, strerror(-rc));
 }
 
 static int load_keys(const Cpa__Keyset *keys, uint8_t *values, const char *path, struct err *e)

@@ -1,5 +1,5 @@
-/* Owns those who wait for a job: for its output, for its end. They are answered when its log grows (inotify) or its state
- * changes; a job that went to another node takes them along. */
+/* Owns those who wait for a job: for its output, for its end. They are answered when its log grows (inotify) or
+ * its state changes; a job that went to another node takes them along. */
 #include "agent/follow.h"
 
 #include <fcntl.h>
@@ -48,11 +48,13 @@ static void free_follow(struct follow *f)
 	free(f);
 }
 
-/* What the log has from *off on, at most FOLLOW_BYTES. A log that was rolled back is shorter for a while: nothing. */
+/* What the log has from *off on, at most FOLLOW_BYTES. A log that was rolled back is shorter for a while: nothing.
+ */
 static size_t read_log(const struct job *j, const char *name, uint64_t off, uint8_t *buf)
 {
 	char path[FS_PATH_MAX];
-	scoped_fd int fd = open(fs_path(path, "%s/%s", j->log_dir, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	scoped_fd int fd =
+	        open(fs_path(path, "%s/%s", j->log_dir, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	ssize_t n = fd < 0 ? -1 : pread(fd, buf, FOLLOW_BYTES, (off_t)off);
 	return n > 0 ? (size_t)n : 0;
 }
@@ -63,8 +65,8 @@ static json_t *state_of(const struct job *j)
 	x.code = j->ending.code;
 	x.signal = j->ending.signal;
 	const char *state = job_state_name(j->state);
-	return json_pack("{s:s,s:o,s:b,s:o}", "state", state, "exit", doc_exit(&x, state), "ended", job_ended(j->state),
-			 "reason", doc_text(j->why));
+	return json_pack("{s:s,s:o,s:b,s:o}", "state", state, "exit", doc_exit(&x, state), "ended",
+	                 job_ended(j->state), "reason", doc_text(j->why));
 }
 
 /* Answer it if there is something to say. True: it is answered, or went elsewhere. */
@@ -189,7 +191,8 @@ void verb_follow(struct request *rq, struct job *j)
 		request_fail(rq, ERR_USAGE, "an offset cannot be negative");
 		return;
 	}
-	wait_for(rq, j, (struct follow){ .out = (uint64_t)out, .err = (uint64_t)err, .to_end = request_flag(rq, "end") });
+	wait_for(rq, j,
+	         (struct follow){ .out = (uint64_t)out, .err = (uint64_t)err, .to_end = request_flag(rq, "end") });
 }
 
 void verb_wait(struct request *rq, struct job *j)

@@ -1,5 +1,5 @@
-/* Owns what an agent makes of the jobs that an earlier life of it left: those that run are watched again, those that
- * died meanwhile are dealt with, what was half done is done again. */
+/* Owns what an agent makes of the jobs that an earlier life of it left: those that run are watched again, those
+ * that died meanwhile are dealt with, what was half done is done again. */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,8 +67,8 @@ static void adopt_running(struct job *j)
 	int pidfd = (int)syscall(SYS_pidfd_open, j->pid, 0);
 	j->started_ns = clock_boot_ns();
 	bell_open(j);
-	log_info("job_adopted", "job=%s name=%s pid=%d state=%s incarnation=%u generations=%zu", j->id, j->spec->name,
-		 (int)j->pid, job_state_name(j->state), j->incarnation, j->n_gens);
+	log_info("job_adopted", "job=%s name=%s pid=%d state=%s incarnation=%u generations=%zu", j->id,
+	         j->spec->name, (int)j->pid, job_state_name(j->state), j->incarnation, j->n_gens);
 	job_touched(j);
 	if (pidfd < 0 || job_watch(j, pidfd) < 0)
 		job_died(j);

@@ -196,7 +196,7 @@ void job_died(struct job *j)
 	j->pid = 0;
 	j->kill_at = 0;
 	log_info("job_died", "job=%s name=%s code=%d signal=%d", j->id, j->spec->name, j->ending.code,
-		 j->ending.signal);
+	         j->ending.signal);
 	if (j->again) {
 		restart_again(j);
 		return;
@@ -262,9 +262,11 @@ void job_taken_away(struct job *j, const char *why)
 	j->disowned = true;
 	j->restart_at = 0;
 	core_copy(j->why, sizeof j->why, why);
-	log_info("job_disowned", "job=%s name=%s incarnation=%u why=\"%s\"", j->id, j->spec->name, j->incarnation, why);
+	log_info("job_disowned", "job=%s name=%s incarnation=%u why=\"%s\"", j->id, j->spec->name, j->incarnation,
+	         why);
 	job_kill(j);
-	if (j->busy && j->agent->cgroup) /* a worker may be starting it at this moment: not one instruction of it runs */
+	if (j->busy &&
+	    j->agent->cgroup) /* a worker may be starting it at this moment: not one instruction of it runs */
 		cgroup_freeze(j->agent->cgroup, j->id, 0, NULL);
 	if (!j->pid && !j->busy)
 		job_died(j);

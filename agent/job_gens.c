@@ -1,5 +1,5 @@
-/* Owns a job's generations on its node: which image directories they lie in, which are kept, and what history says of
- * each. */
+/* Owns a job's generations on its node: which image directories they lie in, which are kept, and what history says
+ * of each. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,7 +39,7 @@ static uint64_t new_bytes(const Cpa__Generation *g, const Cpa__Generation *befor
 		for (uint64_t c = 0; c < chunk_count(f->size); c++) {
 			const uint8_t *id = f->chunks.data + c * CHUNK_ID_BYTES;
 			bool had = old && c < chunk_count(old->size) &&
-				   chunk_id_equal(id, old->chunks.data + c * CHUNK_ID_BYTES);
+			           chunk_id_equal(id, old->chunks.data + c * CHUNK_ID_BYTES);
 			if (!had && !chunk_id_is_zero(id))
 				sum += chunk_len(f->size, c);
 		}

@@ -1,4 +1,5 @@
-/* Owns what is remembered of a job's checkpoints: its history, its generations here, and copies that others hold. */
+/* Owns what is remembered of a job's checkpoints: its history, its generations here, and copies that others hold.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,8 +57,8 @@ void job_remember_held(struct job *j, const Cpa__Holding *h)
 	for (size_t i = 0; i < j->n_held; i++) {
 		Cpa__Holding *old = j->held[i];
 		bool same = old->what == h->what && strcmp(old->holder, h->holder) == 0 &&
-			    (h->what == CPA__WHAT__KEYSET || old->number == h->number ||
-			     old->number + JOBS_KEEP_MAX < h->number);
+		            (h->what == CPA__WHAT__KEYSET || old->number == h->number ||
+		             old->number + JOBS_KEEP_MAX < h->number);
 		if (!same)
 			continue;
 		cpa__holding__free_unpacked(old, NULL);

@@ -59,7 +59,7 @@ static char **environment(struct job *j, char (*own)[FS_PATH_MAX + 32], size_t *
 	snprintf(own[n++], sizeof own[0], "CPAGENT_JOB=%s", j->id);
 	snprintf(own[n++], sizeof own[0], "CPAGENT_NAME=%s", spec->name);
 	snprintf(own[n++], sizeof own[0], "CPAGENT_ARENA=%s",
-		 j->agent->root ? LAUNCH_JOB_DIR "/arena" : job_arena(j, arena));
+	         j->agent->root ? LAUNCH_JOB_DIR "/arena" : job_arena(j, arena));
 	snprintf(own[n++], sizeof own[0], "CPAGENT_INCARNATION=%u", j->incarnation);
 	snprintf(own[n++], sizeof own[0], "CPAGENT_RANK=0");
 	snprintf(own[n++], sizeof own[0], "CPAGENT_SIZE=1");
@@ -99,10 +99,22 @@ static int do_launch(struct start *s, struct err *e)
 	scoped_fd int cg = -1;
 	cpu_set_t cpus;
 	struct launched out = { .pidfd = -1 };
-	struct launch l = { .uuid = j->id, .uid = spec->uid, .gid = spec->gid, .groups = spec->groups,
-			    .ngroups = spec->n_groups, .argv = argv, .envp = envp, .cwd = cwd, .stdin_path = in,
-			    .umask = (mode_t)spec->umask, .nice = spec->nice, .job_dir = j->job_dir,
-			    .log_dir = j->log_dir, .cpinit = a->cpinit, .cgroup_fd = -1, .plain = !a->root };
+	struct launch l = { .uuid = j->id,
+		            .uid = spec->uid,
+		            .gid = spec->gid,
+		            .groups = spec->groups,
+		            .ngroups = spec->n_groups,
+		            .argv = argv,
+		            .envp = envp,
+		            .cwd = cwd,
+		            .stdin_path = in,
+		            .umask = (mode_t)spec->umask,
+		            .nice = spec->nice,
+		            .job_dir = j->job_dir,
+		            .log_dir = j->log_dir,
+		            .cpinit = a->cpinit,
+		            .cgroup_fd = -1,
+		            .plain = !a->root };
 	if (!argv || !envp)
 		return err_set(e, ERR_FAILED, "out of memory");
 	take_limits(&l, spec);
@@ -131,7 +143,8 @@ static int make_arena(struct job *j, struct err *e)
 	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "cannot make the arena %s: %s", path, strerror(-rc));
 }
 
-/* Mark the arena of a command that starts as served, and give it to the job's user: last, when we are done with it. */
+/* Mark the arena of a command that starts as served, and give it to the job's user: last, when we are done with
+ * it. */
 static int hand_arena(struct job *j, enum arena_start how, struct err *e)
 {
 	char path[FS_PATH_MAX];

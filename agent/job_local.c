@@ -119,7 +119,7 @@ static void take_manifest(struct job *j, unsigned slot)
 	for (size_t i = 0; p && i < p->n_levels; i++)
 		level = p->levels[i] > level ? p->levels[i] : level;
 	j->gens[j->n_gens++] =
-		(struct gen){ .number = m.gen->generation, .slot = slot, .level = level, .g = m.gen };
+	        (struct gen){ .number = m.gen->generation, .slot = slot, .level = level, .g = m.gen };
 	if (m.gen->generation > j->last_generation)
 		j->last_generation = m.gen->generation;
 }
@@ -131,7 +131,8 @@ void job_find_gens(struct job *j)
 	qsort(j->gens, j->n_gens, sizeof *j->gens, older_first);
 }
 
-/* The ended job that was here first and that nobody needs; NULL: there is none. *n: how many ended ones there are. */
+/* The ended job that was here first and that nobody needs; NULL: there is none. *n: how many ended ones there are.
+ */
 static struct job *oldest_ended(struct agent *a, size_t *n)
 {
 	struct job *oldest = NULL;
@@ -157,9 +158,10 @@ void jobs_make_room(struct agent *a)
 	struct statvfs fs;
 	struct job *oldest;
 	size_t n;
-	while (statvfs(a->cfg.run, &fs) == 0 && fs.f_bavail * fs.f_frsize < ROOM_WANTED && (oldest = oldest_ended(a, &n))) {
-		log_warn("job_forgotten", "job=%s name=%s why=\"%s is nearly full\"", oldest->id, oldest->spec->name,
-			 a->cfg.run);
+	while (statvfs(a->cfg.run, &fs) == 0 && fs.f_bavail * fs.f_frsize < ROOM_WANTED &&
+	       (oldest = oldest_ended(a, &n))) {
+		log_warn("job_forgotten", "job=%s name=%s why=\"%s is nearly full\"", oldest->id,
+		         oldest->spec->name, a->cfg.run);
 		jobs_remove(oldest);
 	}
 }

@@ -22,7 +22,8 @@ static int own_images(struct start *s, uint64_t number, const Cpa__Generation **
 {
 	struct gen *own = job_gen_find(s->job, number);
 	if (!own || number == 0)
-		return err_set(e, ERR_NOT_FOUND, "generation %llu is no longer on this node", (unsigned long long)number);
+		return err_set(e, ERR_NOT_FOUND, "generation %llu is no longer on this node",
+		               (unsigned long long)number);
 	job_img_dir(s->job, own->slot, dir);
 	if (images_verify(dir, own->g, e) < 0) {
 		s->bad[s->n_bad++] = number;
@@ -33,13 +34,13 @@ static int own_images(struct start *s, uint64_t number, const Cpa__Generation **
 }
 
 static int fetched_images(struct start *s, const struct start_source *src, const Cpa__Generation **g, char *dir,
-			  struct err *e)
+                          struct err *e)
 {
 	s->slot = job_free_slot(s->job);
 	job_img_dir(s->job, s->slot, dir);
 	if (fetch_generation(s->job->agent, src->h, s->job->id, dir, &s->fetched, e) < 0)
-		return err_wrap(e, "cannot bring generation %llu from level %u (%s)", (unsigned long long)src->number,
-				src->h->level, src->h->holder);
+		return err_wrap(e, "cannot bring generation %llu from level %u (%s)",
+		                (unsigned long long)src->number, src->h->level, src->h->holder);
 	*g = s->fetched;
 	return 0;
 }
@@ -50,7 +51,8 @@ struct marking {
 	uint64_t generation;
 };
 
-/* Before the restored job runs its first instruction: its arena says which incarnation it is and where it comes from. */
+/* Before the restored job runs its first instruction: its arena says which incarnation it is and where it comes
+ * from. */
 static int mark_arena(void *ctx, pid_t pid, struct err *e)
 {
 	const struct marking *m = ctx;
@@ -78,11 +80,17 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 	snprintf(suffix, sizeof suffix, "%u", j->incarnation);
 	fs_path(group, "%s/%s", a->cgroup ? a->cgroup->node : "", j->id);
 	struct marking mark = { j, job_arena(j, arena), src->number };
-	struct snapshot_restore how = { .criu = a->criu, .img_dir = dir, .job_dir = j->job_dir, .log_dir = j->log_dir,
-					.arena = arena, .cgroup = a->cgroup ? group : NULL,
-					.files = (enum snapshot_files)j->spec->files,
-					.tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
-					.tail_suffix = suffix, .ready = mark_arena, .ctx = &mark };
+	struct snapshot_restore how = { .criu = a->criu,
+		                        .img_dir = dir,
+		                        .job_dir = j->job_dir,
+		                        .log_dir = j->log_dir,
+		                        .arena = arena,
+		                        .cgroup = a->cgroup ? group : NULL,
+		                        .files = (enum snapshot_files)j->spec->files,
+		                        .tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
+		                        .tail_suffix = suffix,
+		                        .ready = mark_arena,
+		                        .ctx = &mark };
 	int rc = snapshot_restore(&how, &s->pid, e);
 	if (rc < 0)
 		return rc;

@@ -41,8 +41,9 @@ static void watch_dump(void *ctx, pid_t criu)
 {
 	struct shot *s = ctx;
 	struct agent *a = s->job->agent;
-	s->watch = a->fence ? fence_watch_dump(a->fence, s->job->id, criu, clock_boot_ns() + DUMP_WATCHDOG_NS + 5 * NS_PER_S,
-					       NULL) : -1;
+	s->watch = a->fence ? fence_watch_dump(a->fence, s->job->id, criu,
+	                                       clock_boot_ns() + DUMP_WATCHDOG_NS + 5 * NS_PER_S, NULL)
+	                    : -1;
 }
 
 static void unwatch_dump(void *ctx, pid_t criu)
@@ -62,12 +63,18 @@ static int take(struct shot *s, const char *dir, struct err *e)
 	if (precheck_job(j->pid, &found, e) < 0 || precheck_verdict(&found, e) < 0)
 		return err_wrap(e, "no snapshot of %s can be taken", j->spec->name);
 	bool has_arena = access(job_arena(j, arena), F_OK) == 0;
-	struct snapshot_take how = { .criu = j->agent->criu, .pid = j->pid, .img_dir = dir, .job_dir = j->job_dir,
-				     .log_dir = j->log_dir, .arena = has_arena ? arena : NULL,
-				     .files = (enum snapshot_files)j->spec->files,
-				     .tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
-				     .watchdog_ns = DUMP_WATCHDOG_NS, .watch = watch_dump, .unwatch = unwatch_dump,
-				     .ctx = s };
+	struct snapshot_take how = { .criu = j->agent->criu,
+		                     .pid = j->pid,
+		                     .img_dir = dir,
+		                     .job_dir = j->job_dir,
+		                     .log_dir = j->log_dir,
+		                     .arena = has_arena ? arena : NULL,
+		                     .files = (enum snapshot_files)j->spec->files,
+		                     .tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
+		                     .watchdog_ns = DUMP_WATCHDOG_NS,
+		                     .watch = watch_dump,
+		                     .unwatch = unwatch_dump,
+		                     .ctx = s };
 	return snapshot_take(&how, &s->taken, e);
 }
 
@@ -80,8 +87,8 @@ static int fill(struct shot *s, struct err *e)
 	g->time_ns = clock_real_ns();
 	g->frozen_ns = (uint64_t)s->taken.frozen_ns;
 	g->uid = j->spec->uid;
-	if (!wire_set(&g->job, j->id) || !wire_set(&g->reason, s->reason) || !wire_set(&g->node, j->agent->cfg.name) ||
-	    !wire_set(&g->machine, j->agent->machine))
+	if (!wire_set(&g->job, j->id) || !wire_set(&g->reason, s->reason) ||
+	    !wire_set(&g->node, j->agent->cfg.name) || !wire_set(&g->machine, j->agent->machine))
 		return err_set(e, ERR_FAILED, "out of memory");
 	return 0;
 }
@@ -160,10 +167,11 @@ static void done_shot(void *ctx)
 	struct job *j = s->job;
 	j->busy = false;
 	if (s->code == 0) {
-		log_info("snapshot", "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=%s", j->id,
-			 j->spec->name, (unsigned long long)s->g->generation,
-			 (unsigned long long)manifest_generation_bytes(s->g),
-			 (double)s->taken.frozen_ns / 1e6, (double)s->taken.total_ns / 1e6, s->reason);
+		log_info("snapshot",
+		         "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=%s", j->id,
+		         j->spec->name, (unsigned long long)s->g->generation,
+		         (unsigned long long)manifest_generation_bytes(s->g), (double)s->taken.frozen_ns / 1e6,
+		         (double)s->taken.total_ns / 1e6, s->reason);
 		job_gen_add(j, scoped_take(s->g), s->slot);
 		if (j->restored_from && j->last_generation > j->restored_from)
 			j->restored_from = 0; /* it has got past it */
@@ -173,7 +181,7 @@ static void done_shot(void *ctx)
 		note_failure(s);
 		job_slot_lost(j, s->slot);
 		log_warn("snapshot_failed", "job=%s name=%s generation=%llu why=\"%s\"", j->id, j->spec->name,
-			 (unsigned long long)j->last_generation, s->err.text);
+		         (unsigned long long)j->last_generation, s->err.text);
 	}
 	job_touched(j);
 	struct wanted *w = s->wanted;
@@ -201,8 +209,9 @@ static bool over_budget(struct job *j, struct err *e)
 	if (have + more <= j->agent->cfg.memory)
 		return false;
 	err_set(e, ERR_FAILED,
-		"no snapshot of %s: this node's images take %s and may take %s (--memory); keep fewer generations or raise it",
-		j->spec->name, units_size_text(have, a), units_size_text(j->agent->cfg.memory, b));
+	        "no snapshot of %s: this node's images take %s and may take %s (--memory); keep fewer generations "
+	        "or raise it",
+	        j->spec->name, units_size_text(have, a), units_size_text(j->agent->cfg.memory, b));
 	return true;
 }
 

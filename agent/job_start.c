@@ -45,8 +45,13 @@ static struct holding as_held(struct job *j, const Cpa__Holding *h)
 {
 	j->by_keys |= h->by_keys;
 	struct holding out = { .kind = h->what == CPA__WHAT__KEYSET ? SOURCE_KEYS : SOURCE_SNAPSHOT,
-			       .level = (int)h->level, .number = h->number, .incarnation = h->incarnation,
-			       .time = h->time_ns, .bytes = h->bytes, .bad = h->bad, .reachable = true };
+		               .level = (int)h->level,
+		               .number = h->number,
+		               .incarnation = h->incarnation,
+		               .time = h->time_ns,
+		               .bytes = h->bytes,
+		               .bad = h->bad,
+		               .reachable = true };
 	if (out.kind == SOURCE_SNAPSHOT && h->number == j->crashed)
 		out.crashes = j->crashes;
 	core_copy(out.holder, sizeof out.holder, h->holder);
@@ -60,16 +65,24 @@ static size_t list_all(struct job *j, struct holding *held, const Cpa__Holding *
 	for (size_t i = 0; i < j->n_gens; i++, n++) {
 		const struct gen *g = &j->gens[i];
 		which[n] = NULL;
-		held[n] = (struct holding){ .kind = SOURCE_SNAPSHOT, .level = 1, .number = g->number,
-					    .incarnation = g->g->incarnation, .time = g->g->time_ns,
-					    .reachable = true, .bad = g->bad,
-					    .crashes = g->number == j->crashed ? j->crashes : 0 };
+		held[n] = (struct holding){ .kind = SOURCE_SNAPSHOT,
+			                    .level = 1,
+			                    .number = g->number,
+			                    .incarnation = g->g->incarnation,
+			                    .time = g->g->time_ns,
+			                    .reachable = true,
+			                    .bad = g->bad,
+			                    .crashes = g->number == j->crashed ? j->crashes : 0 };
 	}
 	struct keyset_seen keys;
 	if (keyset_look(j, &keys) == 0 && keys.count) {
 		which[n] = NULL;
-		held[n++] = (struct holding){ .kind = SOURCE_KEYS, .level = 1, .number = keys.newest,
-					      .incarnation = keys.incarnation, .time = keys.time_ns, .reachable = true };
+		held[n++] = (struct holding){ .kind = SOURCE_KEYS,
+			                      .level = 1,
+			                      .number = keys.newest,
+			                      .incarnation = keys.incarnation,
+			                      .time = keys.time_ns,
+			                      .reachable = true };
 		j->by_keys |= keys.by_keys;
 	}
 	for (size_t i = 0; i < j->n_held; i++, n++) {
@@ -93,9 +106,11 @@ struct start_from *start_from_wish(struct job *j, const struct source_wish *wish
 		n = source_order(&w, held, n, order);
 		for (size_t i = 0; i < n; i++) {
 			const Cpa__Holding *h = order[i].from ? which[order[i].from - held] : NULL;
-			from->v[from->n++] = (struct start_source){
-				.kind = order[i].kind, .local = order[i].from && !h,
-				.number = order[i].from ? order[i].from->number : 0, .h = h ? wire_copy(&h->base) : NULL };
+			from->v[from->n++] =
+			        (struct start_source){ .kind = order[i].kind,
+				                       .local = order[i].from && !h,
+				                       .number = order[i].from ? order[i].from->number : 0,
+				                       .h = h ? wire_copy(&h->base) : NULL };
 		}
 	}
 	free(held);
@@ -105,7 +120,7 @@ struct start_from *start_from_wish(struct job *j, const struct source_wish *wish
 		start_from_free(from);
 		from = NULL;
 		err_set(e, ERR_NOT_FOUND, "%s: nothing of that kind is held of this job; see cpagent history",
-			j->spec->name);
+		        j->spec->name);
 	}
 	return from;
 }
@@ -123,8 +138,9 @@ struct start_from *start_from_order(struct job *j, const Cpa__Start *order, stru
 	for (size_t i = 0; i < order->n_sources; i++)
 		if (strcmp(order->sources[i]->holder, j->agent->cfg.name) != 0)
 			job_remember_held(j, order->sources[i]);
-	struct source_wish wish = { .mode = (enum restart_mode)j->spec->mode, .level = (int)order->level,
-				    .generation = order->generation };
+	struct source_wish wish = { .mode = (enum restart_mode)j->spec->mode,
+		                    .level = (int)order->level,
+		                    .generation = order->generation };
 	return start_from_wish(j, &wish, e);
 }
 
@@ -143,8 +159,9 @@ static int try_source(struct start *s, const struct start_source *src, struct er
 	return err_set(e, ERR_FAILED, "unknown kind of source");
 }
 
-/* Nothing of an earlier life may be left where the next one begins. And the cgroup is always a new one: since Linux 6.14 a
- * process that is cloned into a cgroup is killed when cgroup.kill was ever written there and not in its parent's. */
+/* Nothing of an earlier life may be left where the next one begins. And the cgroup is always a new one: since
+ * Linux 6.14 a process that is cloned into a cgroup is killed when cgroup.kill was ever written there and not in
+ * its parent's. */
 static int clear_cgroup(struct job *j, struct err *e)
 {
 	const struct cgroups *cg = j->agent->cgroup;
@@ -155,7 +172,8 @@ static int clear_cgroup(struct job *j, struct err *e)
 		return e->code;
 	if (cgroup_remove(cg, j->id, 10000, e) < 0 || cgroup_make(cg, j->id, e) < 0)
 		return e->code;
-	/* from here on a taken away job is frozen in the cgroup that we have just made, before, it is stopped here */
+	/* from here on a taken away job is frozen in the cgroup that we have just made, before, it is stopped here
+	 */
 	return atomic_load(&j->disowned) ? err_set(e, ERR_FAILED, "job %s was taken away", j->spec->name) : 0;
 }
 
@@ -166,7 +184,8 @@ static void run_start(void *ctx)
 	s->code = clear_cgroup(j, &s->err);
 	if (s->code < 0)
 		return;
-	s->code = err_set(&s->err, ERR_NOT_FOUND, "nothing is held that job %s could be started from", j->spec->name);
+	s->code = err_set(&s->err, ERR_NOT_FOUND, "nothing is held that job %s could be started from",
+	                  j->spec->name);
 	for (size_t i = 0; i < s->from->n && s->code < 0; i++) {
 		const struct start_source *src = &s->from->v[i];
 		struct err e = { 0 };
@@ -177,8 +196,8 @@ static void run_start(void *ctx)
 			return;
 		s->err = e;
 		log_warn("start_source_failed", "job=%s kind=%s number=%llu at=%s why=\"%s\"", j->id,
-			 source_kind_name(src->kind), (unsigned long long)src->number,
-			 src->h ? src->h->holder : j->agent->cfg.name, e.text);
+		         source_kind_name(src->kind), (unsigned long long)src->number,
+		         src->h ? src->h->holder : j->agent->cfg.name, e.text);
 		if (clear_cgroup(j, &e) < 0)
 			return;
 		if (s->pid > 0)
@@ -207,7 +226,7 @@ static void start_failed(struct job *j, struct start *s)
 	char why[CORE_WHY];
 	core_copy(why, sizeof why, s->err.text);
 	log_error("start_failed", "job=%s name=%s incarnation=%u why=\"%s\"", j->id, j->spec->name, j->incarnation,
-		  s->err.text);
+	          s->err.text);
 	if (s->first) {
 		j->launch_status = s->launch_status ? s->launch_status : 125;
 		j->ending = (struct ending){ j->launch_status, 0 };
@@ -228,7 +247,8 @@ static void started(struct job *j, struct start *s)
 	j->restored_from = s->used == SOURCE_SNAPSHOT ? s->number : 0;
 	interval_set(&j->every, (int64_t)j->spec->every_ns, j->spec->every_ns > 0, j->started_ns);
 	if (!s->first && s->used != SOURCE_ANEW)
-		snprintf(why, sizeof why, "from %s %llu", source_kind_name(s->used), (unsigned long long)s->number);
+		snprintf(why, sizeof why, "from %s %llu", source_kind_name(s->used),
+		         (unsigned long long)s->number);
 	else if (!s->first)
 		snprintf(why, sizeof why, "from the beginning: nothing of it was held");
 	bell_open(j);
@@ -279,7 +299,9 @@ void job_start(struct job *j, struct start_from *from)
 	j->died = false;
 	j->cgroup_gone = false;
 	j->ending = (struct ending){ 0, 0 };
-	static struct work_gate gate = { .limit = 16 }; /* a restore waits for other agents: leave threads to serve them */
+	static struct work_gate gate = {
+		.limit = 16
+	}; /* a restore waits for other agents: leave threads to serve them */
 	work_start_in(&gate, &j->agent->loop, run_start, done_start, s);
 }
 
@@ -292,6 +314,6 @@ void job_note_quick_death(struct job *j)
 		j->crashes = 0;
 	j->crashed = j->restored_from;
 	j->crashes++;
-	log_warn("restored_job_died_at_once", "job=%s generation=%llu times=%u", j->id, (unsigned long long)j->crashed,
-		 j->crashes);
+	log_warn("restored_job_died_at_once", "job=%s generation=%llu times=%u", j->id,
+	         (unsigned long long)j->crashed, j->crashes);
 }

@@ -6,7 +6,7 @@
 
 struct start_source {
 	enum source_kind kind;
-	bool local;      /* in this node's own directories */
+	bool local; /* in this node's own directories */
 	uint64_t number;
 	Cpa__Holding *h; /* owned; NULL for local ones and for a start anew */
 };
@@ -39,7 +39,7 @@ struct start {
 	uint64_t number;
 	pid_t pid;
 	int pidfd, launch_status;
-	unsigned slot;     /* of a generation that was fetched from elsewhere */
+	unsigned slot; /* of a generation that was fetched from elsewhere */
 	Cpa__Generation *fetched;
 	uint64_t bad[JOBS_KEEP_MAX + 2]; /* own generations found damaged */
 	size_t n_bad;

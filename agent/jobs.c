@@ -61,11 +61,11 @@ int jobs_resolve(struct agent *a, const char *word, uid_t uid, struct job **out,
 		count += !job_ended(j->state);
 	}
 	if (count > 1)
-		return err_set(e, ERR_FAILED, "%s: several jobs have that name; say which by its UUID (cpagent ps --json)",
-			       word);
+		return err_set(e, ERR_FAILED,
+		               "%s: several jobs have that name; say which by its UUID (cpagent ps --json)", word);
 	if (!mine && other)
-		return err_set(e, ERR_DENIED, "%s: this job belongs to another user; only that user and root may use it",
-			       word);
+		return err_set(e, ERR_DENIED,
+		               "%s: this job belongs to another user; only that user and root may use it", word);
 	if (!mine)
 		return err_set(e, ERR_NOT_FOUND, "%s: no such job; `cpagent ps -a` lists those there are", word);
 	*out = mine;
@@ -75,7 +75,8 @@ int jobs_resolve(struct agent *a, const char *word, uid_t uid, struct job **out,
 static int make_dirs(struct job *j, struct err *e)
 {
 	char path[FS_PATH_MAX];
-	if (fs_mkdirs(j->dir, 0700, e) < 0 || fs_mkdirs(j->job_dir, 0755, e) < 0 || fs_mkdirs(j->log_dir, 0755, e) < 0)
+	if (fs_mkdirs(j->dir, 0700, e) < 0 || fs_mkdirs(j->job_dir, 0755, e) < 0 ||
+	    fs_mkdirs(j->log_dir, 0755, e) < 0)
 		return err_wrap(e, "cannot make room for job %s", j->spec->name);
 	size_t len;
 	void *buf = wire_pack(&j->spec->base, &len);
@@ -91,14 +92,15 @@ static struct job *new_job(struct agent *a, Cpa__Spec *spec, uint32_t incarnatio
 	struct job *j = calloc(1, sizeof *j);
 	if (!j)
 		return NULL;
-	*j = (struct job){ .agent = a, .spec = spec, .id = spec->job, .state = state, .incarnation = incarnation,
-			   .pidfd = -1 };
+	*j = (struct job){
+		.agent = a, .spec = spec, .id = spec->job, .state = state, .incarnation = incarnation, .pidfd = -1
+	};
 	fs_path(j->dir, "%s/jobs/%s", a->cfg.run, spec->job);
 	fs_path(j->job_dir, "%s/jobs/%s/job", a->cfg.run, spec->job);
 	fs_path(j->log_dir, "%s/jobs/%s/log", a->cfg.state, spec->job);
 	j->supervise = (struct supervise){ .policy = (enum restart_policy)spec->restart,
-					   .max_restarts = spec->max_restarts,
-					   .window = (int64_t)spec->max_seconds_ns };
+		                           .max_restarts = spec->max_restarts,
+		                           .window = (int64_t)spec->max_seconds_ns };
 	interval_set(&j->every, (int64_t)spec->every_ns, spec->every_ns > 0, clock_boot_ns());
 	return j;
 }
@@ -112,7 +114,7 @@ static void link_job(struct job *j, struct job **out)
 }
 
 int jobs_add(struct agent *a, Cpa__Spec *spec, uint32_t incarnation, enum job_state state, struct job **out,
-	     struct err *e)
+             struct err *e)
 {
 	jobs_make_room(a);
 	struct job *j = new_job(a, spec, incarnation, state);
@@ -189,13 +191,13 @@ bool job_move(struct job *j, enum job_event ev, const char *why)
 	enum job_state old = j->state;
 	if (!job_on(&j->state, ev, NULL)) {
 		log_warn("job_event_refused", "job=%s name=%s state=%s event=%s", j->id, j->spec->name,
-			 job_state_name(old), job_event_name(ev));
+		         job_state_name(old), job_event_name(ev));
 		return false;
 	}
 	core_copy(j->why, sizeof j->why, why ? why : "");
 	log_info("job_state", "job=%s name=%s %s --%s--> %s incarnation=%u%s%s", j->id, j->spec->name,
-		 job_state_name(old), job_event_name(ev), job_state_name(j->state), j->incarnation,
-		 why && *why ? " why=" : "", why ? why : "");
+	         job_state_name(old), job_event_name(ev), job_state_name(j->state), j->incarnation,
+	         why && *why ? " why=" : "", why ? why : "");
 	job_touched(j);
 	return true;
 }

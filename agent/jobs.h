@@ -24,19 +24,19 @@
 #include "lib/wire/cpagent.pb-c.h"
 
 enum {
-	JOBS_KEEP_MAX = 14,   /* --keep at most */
+	JOBS_KEEP_MAX = 14,    /* --keep at most */
 	JOBS_HISTORY_MAX = 64, /* generations that `history` remembers */
-	JOBS_ENDED_MAX = 256, /* ended jobs that are remembered */
+	JOBS_ENDED_MAX = 256,  /* ended jobs that are remembered */
 };
 
 /* A complete generation in an image directory of this node. */
 struct gen {
 	uint64_t number;
-	unsigned slot; /* img.SLOT */
+	unsigned slot;  /* img.SLOT */
 	uint32_t level; /* the highest level known to hold it */
 	bool bad;
 	int64_t fetched_until; /* a parent was fetching it a moment ago: not to be overwritten before */
-	Cpa__Generation *g; /* owned */
+	Cpa__Generation *g;    /* owned */
 };
 
 struct job {
@@ -49,25 +49,25 @@ struct job {
 	enum job_state state;
 	uint32_t incarnation;
 	struct ending ending;
-	char why[CORE_WHY]; /* the reason of the last change; "" */
-	pid_t pid;          /* its pid 1; 0: none */
-	int pidfd;          /* -1: none */
-	uv_poll_t *watch;   /* on pidfd */
-	struct bell *bell;  /* bell.c */
-	int64_t started_ns; /* CLOCK_BOOTTIME of this incarnation's start */
-	bool cgroup_gone;   /* of an ended job: removed */
-	bool died;          /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
+	char why[CORE_WHY];       /* the reason of the last change; "" */
+	pid_t pid;                /* its pid 1; 0: none */
+	int pidfd;                /* -1: none */
+	uv_poll_t *watch;         /* on pidfd */
+	struct bell *bell;        /* bell.c */
+	int64_t started_ns;       /* CLOCK_BOOTTIME of this incarnation's start */
+	bool cgroup_gone;         /* of an ended job: removed */
+	bool died;                /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
 	struct start_from *again; /* owned: what its user ordered it to be run from, once it is dead */
-	bool stopping;      /* its user wants it ended */
-	atomic_bool disowned; /* kill, and tell nobody */
-	int64_t kill_at;    /* when a stop stops being polite; 0: not asked */
-	int64_t restart_at; /* a restart is due; 0: none */
+	bool stopping;            /* its user wants it ended */
+	atomic_bool disowned;     /* kill, and tell nobody */
+	int64_t kill_at;          /* when a stop stops being polite; 0: not asked */
+	int64_t restart_at;       /* a restart is due; 0: none */
 
-	bool keyset_busy; /* a worker thread copies its keys */
+	bool keyset_busy;    /* a worker thread copies its keys */
 	uint32_t want_level; /* a level above the spec's that somebody asked for */
-	bool busy; /* a worker thread is on it: gens, slots and files are its own until it is done */
+	bool busy;           /* a worker thread is on it: gens, slots and files are its own until it is done */
 	struct gen gens[JOBS_KEEP_MAX + 2];
-	size_t n_gens; /* oldest first */
+	size_t n_gens;                        /* oldest first */
 	Cpa__Past *history[JOBS_HISTORY_MAX]; /* owned, oldest first */
 	size_t n_history;
 	uint64_t last_generation;
@@ -78,8 +78,8 @@ struct job {
 	uint64_t last_keyset; /* serial of the newest keyset made here */
 	unsigned keyset_slot;
 	uint64_t keyset_changes; /* digest of the versions in it */
-	Cpa__Keyset *keyset; /* owned; NULL: none made yet */
-	uint32_t keyset_level; /* the highest level that holds keyset_held */
+	Cpa__Keyset *keyset;     /* owned; NULL: none made yet */
+	uint32_t keyset_level;   /* the highest level that holds keyset_held */
 	uint64_t keyset_held;
 	uint64_t n_keys, keys_bytes; /* as last looked at, for ps */
 	bool by_keys;
@@ -87,7 +87,7 @@ struct job {
 	struct interval every;
 	struct supervise supervise;
 	struct wanted *wanted; /* snapshots asked for and not yet taken */
-	Cpa__Holding **held; /* copies elsewhere that its parents told of; owned */
+	Cpa__Holding **held;   /* copies elsewhere that its parents told of; owned */
 	size_t n_held;
 
 	/* what the registry has not yet acknowledged */
@@ -96,7 +96,7 @@ struct job {
 	bool detail_due;
 	bool telling;
 	struct running *launching; /* the verb run that waits for its start; verbs_run.c */
-	int launch_status; /* of a first start that failed: 125 to 127; else 0 */
+	int launch_status;         /* of a first start that failed: 125 to 127; else 0 */
 };
 
 struct jobs {
@@ -118,10 +118,10 @@ struct job *jobs_find(struct agent *a, const char *uuid);
  * (ambiguous). */
 int jobs_resolve(struct agent *a, const char *word, uid_t uid, struct job **out, struct err *e);
 
-/* A record for a job that is about to start here; spec is adopted, even on failure. *out is borrowed from the table.
- * Its directories exist and its spec is on disk when this returns 0. */
+/* A record for a job that is about to start here; spec is adopted, even on failure. *out is borrowed from the
+ * table. Its directories exist and its spec is on disk when this returns 0. */
 int jobs_add(struct agent *a, Cpa__Spec *spec, uint32_t incarnation, enum job_state state, struct job **out,
-	     struct err *e);
+             struct err *e);
 /* Forget it: processes must be gone. Removes its directories. */
 void jobs_remove(struct job *j);
 
@@ -173,7 +173,7 @@ void job_start(struct job *j, struct start_from *from);
 /* job_end.c */
 int job_watch(struct job *j, int pidfd); /* takes pidfd over */
 void job_unwatch(struct job *j);
-void job_died(struct job *j);        /* its pid 1 is gone */
+void job_died(struct job *j); /* its pid 1 is gone */
 void job_stop(struct job *j, int64_t grace_ns);
 void job_taken_away(struct job *j, const char *why); /* kill what is here; it is someone else's now */
 void job_kill(struct job *j);
@@ -181,7 +181,8 @@ void job_kill(struct job *j);
 void job_signal_tree(struct job *j, int signo);
 /* To its main process (SIGKILL: to all of it). 0 or -1 with errno. */
 int job_signal(struct job *j, int signo);
-/* An order to run it again from this, by its user on a node alone: a live copy is killed first. from is adopted. */
+/* An order to run it again from this, by its user on a node alone: a live copy is killed first. from is adopted.
+ */
 void job_again(struct job *j, struct start_from *from);
 void job_tick(struct job *j, int64_t now);
 

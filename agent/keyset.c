@@ -114,7 +114,8 @@ static Cpa__Key *make_key(const struct arena_key *k, uint64_t offset)
 	return NULL;
 }
 
-static int copy_value(struct arena_reader *r, const char *key, int fd, Cpa__Keyset *ks, uint64_t *end, struct err *e)
+static int copy_value(struct arena_reader *r, const char *key, int fd, Cpa__Keyset *ks, uint64_t *end,
+                      struct err *e)
 {
 	struct arena_value v = { 0 };
 	int rc = arena_read_value(r, key, 0, &v, NULL);
@@ -143,10 +144,10 @@ static int copy_value(struct arena_reader *r, const char *key, int fd, Cpa__Keys
 	return rc;
 }
 
-/* Copy every key's newest whole version behind the other; a key that the job has removed by now is left out. One that
- * cannot be read makes no keyset: levels above would give up a whole one for one that lacks it. */
-static int copy_values(struct arena_reader *r, const struct arena_keys *keys, int fd, Cpa__Keyset *ks, uint64_t *end,
-		       struct err *e)
+/* Copy every key's newest whole version behind the other; a key that the job has removed by now is left out. One
+ * that cannot be read makes no keyset: levels above would give up a whole one for one that lacks it. */
+static int copy_values(struct arena_reader *r, const struct arena_keys *keys, int fd, Cpa__Keyset *ks,
+                       uint64_t *end, struct err *e)
 {
 	if (keys->broken)
 		return err_set(e, ERR_FAILED, "%zu of its keys are broken", keys->broken);
@@ -190,7 +191,7 @@ static Cpa__Keyset *new_keyset(struct job *j, size_t n)
 }
 
 static int write_keyset(struct job *j, Cpa__Keyset *ks, struct arena_reader *r, const struct arena_keys *keys,
-			unsigned slot, struct err *e)
+                        unsigned slot, struct err *e)
 {
 	char dir[FS_PATH_MAX], path[FS_PATH_MAX + 16];
 	uint64_t end = 0;
@@ -224,8 +225,9 @@ int keyset_make(struct job *j, struct keyset_made *made, struct err *e)
 	if (rc < 0)
 		return rc == ERR_NOT_FOUND ? 0 : err_set(e, rc, "the arena of job %s is broken", j->spec->name);
 	arena_says(&r, &says);
-	rc = arena_read_keys(&r, 0, &keys) < 0 ?
-		     err_set(e, ERR_FAILED, "the arena of job %s is broken", j->spec->name) : 0;
+	rc = arena_read_keys(&r, 0, &keys) < 0
+	             ? err_set(e, ERR_FAILED, "the arena of job %s is broken", j->spec->name)
+	             : 0;
 	if (rc == 0)
 		see(&seen, &keys);
 	if (rc == 0 && seen.count && seen.changes != j->keyset_changes) {
@@ -234,8 +236,8 @@ int keyset_make(struct job *j, struct keyset_made *made, struct err *e)
 		made->keys = new_keyset(j, keys.n);
 		if (made->keys)
 			made->keys->by_keys = (says.flags & ARENA_RESTORES) != 0;
-		rc = made->keys ? write_keyset(j, made->keys, &r, &keys, made->slot, e) :
-				  err_set(e, ERR_FAILED, "out of memory");
+		rc = made->keys ? write_keyset(j, made->keys, &r, &keys, made->slot, e)
+		                : err_set(e, ERR_FAILED, "out of memory");
 		if (rc == 0)
 			rc = 1;
 		else if (made->keys)

@@ -11,9 +11,10 @@ struct keyset_seen {
 	uint64_t newest; /* highest version of any key */
 	int64_t time_ns; /* of the newest */
 	uint32_t incarnation;
-	bool by_keys;    /* the program has said that it restores by its keys */
+	bool by_keys;     /* the program has said that it restores by its keys */
 	uint64_t changes; /* differs when any version differs */
-	uint32_t wanted; /* the highest level that a key's newest version is asked for and does not have; 0: none */
+	uint32_t
+	        wanted; /* the highest level that a key's newest version is asked for and does not have; 0: none */
 };
 
 /* Look, without copying values. 0, or ERR_NOT_FOUND (no arena), ERR_FAILED (broken). */

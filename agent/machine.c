@@ -10,12 +10,15 @@
 
 /* Features that libraries choose their code by at start: an image taken with one of them needs it. */
 static const char *const features[] = {
-	"sse3", "ssse3", "sse4_1", "sse4_2", "popcnt", "aes", "pclmulqdq", "avx", "f16c", "fma", "avx2", "bmi1", "bmi2",
-	"movbe", "lzcnt", "abm", "adx", "rdrand", "rdseed", "sha_ni", "erms", "fsrm", "rtm", "xsave", "xsaveopt",
-	"xsavec", "xgetbv1", "xsaves", "avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512cd", "avx512ifma",
-	"avx512vbmi", "avx512_vbmi2", "avx512_vnni", "avx512_bf16", "avx512_fp16", "vaes", "vpclmulqdq", "gfni",
-	"amx_tile", "amx_int8", "amx_bf16", "pku", "clwb", "movdiri", "serialize",
-	"asimd", "fp", "crc32", "atomics", "sve", "sve2", "bf16", "i8mm",
+	"sse3",         "ssse3",       "sse4_1",      "sse4_2",      "popcnt",   "aes",        "pclmulqdq",
+	"avx",          "f16c",        "fma",         "avx2",        "bmi1",     "bmi2",       "movbe",
+	"lzcnt",        "abm",         "adx",         "rdrand",      "rdseed",   "sha_ni",     "erms",
+	"fsrm",         "rtm",         "xsave",       "xsaveopt",    "xsavec",   "xgetbv1",    "xsaves",
+	"avx512f",      "avx512dq",    "avx512bw",    "avx512vl",    "avx512cd", "avx512ifma", "avx512vbmi",
+	"avx512_vbmi2", "avx512_vnni", "avx512_bf16", "avx512_fp16", "vaes",     "vpclmulqdq", "gfni",
+	"amx_tile",     "amx_int8",    "amx_bf16",    "pku",         "clwb",     "movdiri",    "serialize",
+	"asimd",        "fp",          "crc32",       "atomics",     "sve",      "sve2",       "bf16",
+	"i8mm",
 };
 #define N_FEATURES (sizeof features / sizeof *features)
 
@@ -74,9 +77,10 @@ int machine_fits(const struct agent *a, const char *needs, struct err *e)
 		size_t n = strcspn(p, " ");
 		snprintf(word, sizeof word, "%.*s", (int)n, p);
 		if (n && !has_word(a->machine, word))
-			return err_set(e, ERR_FAILED,
-				       "its images need a CPU with %s, which this node lacks; restore it on another node",
-				       word);
+			return err_set(
+			        e, ERR_FAILED,
+			        "its images need a CPU with %s, which this node lacks; restore it on another node",
+			        word);
 		p += n + (p[n] == ' ');
 	}
 	return 0;

@@ -1,4 +1,5 @@
-/* cpagentd: one agent in the foreground. Owns the loop, the signals, and being told apart from a crash by systemd. */
+/* cpagentd: one agent in the foreground. Owns the loop, the signals, and being told apart from a crash by systemd.
+ */
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -87,7 +88,7 @@ int main(int argc, char *argv[])
 		return err_exit_status(rc); /* what was opened is the kernel's to close */
 	}
 	log_info("ready", "version=%s level=%u run=%s state=%s", CPAGENT_VERSION, agent.cfg.level, agent.cfg.run,
-		 agent.cfg.state);
+	         agent.cfg.state);
 	notify("READY=1");
 	uv_run(&agent.loop, UV_RUN_DEFAULT);
 	log_info("stopped", "jobs=left_running");

@@ -61,8 +61,8 @@ void registrar_renew(struct agent *a, const Cpa__Renew *q, struct answer *out)
 		fail(out, ERR_FAILED, "no session");
 		return;
 	}
-	out->granted.again = registry_renew(&g->reg, q->agent->name, q->agent->session.data, q->term, clock_boot_ns(),
-					    &lease) != ANSWER_OK;
+	out->granted.again = registry_renew(&g->reg, q->agent->name, q->agent->session.data, q->term,
+	                                    clock_boot_ns(), &lease) != ANSWER_OK;
 	out->granted.lease_ns = (uint64_t)lease;
 	if (!out->granted.again)
 		registrar_note_agent(g, q->agent);
@@ -122,18 +122,19 @@ static void take_registration(struct registrar *g, const Cpa__Register *q, struc
 	struct node_info info;
 	int64_t lease = 0;
 	scoped_free struct job_claim *claims = calloc(q->n_claims + 1, sizeof *claims);
-	if (!claims || !make_room(out, q->n_claims) || !q->agent || !registrar_node_info(q->agent, q->term, &info) ||
-	    !claims_ok(q) || !fill_claims(g, q, claims)) {
+	if (!claims || !make_room(out, q->n_claims) || !q->agent ||
+	    !registrar_node_info(q->agent, q->term, &info) || !claims_ok(q) || !fill_claims(g, q, claims)) {
 		fail(out, ERR_FAILED, "that registration makes no sense");
 		return;
 	}
 	info.held = q->held_ns;
 	registrar_note_agent(g, q->agent);
-	enum reg_answer r = registry_register(&g->reg, &info, claims, q->n_claims, clock_boot_ns(), out->verdicts, &lease,
-					      &g->acts);
+	enum reg_answer r = registry_register(&g->reg, &info, claims, q->n_claims, clock_boot_ns(), out->verdicts,
+	                                      &lease, &g->acts);
 	registrar_perform(g);
 	if (r != ANSWER_OK || g->unsaved) {
-		fail(out, ERR_FAILED, g->unsaved ? "the registry cannot write its records" : "an old registration");
+		fail(out, ERR_FAILED,
+		     g->unsaved ? "the registry cannot write its records" : "an old registration");
 		return;
 	}
 	grant(out, q->term, q->seq);
@@ -194,7 +195,7 @@ static void answer_orders(struct registrar *g, struct known *k, const Cpa__Tell 
 		registrar_settle_orders(g, k, q->incarnation, 0, NULL, 0);
 	else if (what == REPORT_FAILED)
 		registrar_settle_orders(g, k, q->incarnation, q->launch_status == 127 ? ERR_NOT_FOUND : ERR_FAILED,
-					q->why, q->launch_status);
+		                        q->why, q->launch_status);
 	else if (what == REPORT_FAILED_HERE && k->wished) {
 		/* what its user named cannot be restored; the job goes on from whatever can */
 		k->wished = false;
@@ -218,7 +219,7 @@ void registrar_tell(struct agent *a, const Cpa__Tell *q, struct answer *out)
 	if (q->report[0] && parse_report(q->report, &what)) {
 		struct ending ended = { q->exit ? q->exit->code : 0, q->exit ? q->exit->signal : 0 };
 		enum reg_answer r = registry_report(&g->reg, q->node, q->job, q->incarnation, what, ended, q->why,
-						    clock_boot_ns(), &g->acts);
+		                                    clock_boot_ns(), &g->acts);
 		out->told.kill = r == ANSWER_KILL;
 		out->told.again = r == ANSWER_UNKNOWN && what != REPORT_GONE && what != REPORT_REFUSED;
 		if (k && r == ANSWER_OK)
@@ -238,8 +239,12 @@ void registrar_hold(struct agent *a, const Cpa__Hold *q)
 	if (!m)
 		return;
 	struct holding h = { .kind = m->what == CPA__WHAT__KEYSET ? SOURCE_KEYS : SOURCE_SNAPSHOT,
-			     .level = (int)m->level, .number = m->number, .incarnation = m->incarnation,
-			     .time = m->time_ns, .bytes = m->bytes, .bad = m->bad };
+		             .level = (int)m->level,
+		             .number = m->number,
+		             .incarnation = m->incarnation,
+		             .time = m->time_ns,
+		             .bytes = m->bytes,
+		             .bad = m->bad };
 	core_copy(h.holder, sizeof h.holder, m->holder);
 	registry_held(&a->registrar->reg, q->job, &h);
 	if (m->by_keys)
@@ -250,8 +255,8 @@ void registrar_hold(struct agent *a, const Cpa__Hold *q)
 void registrar_release(struct agent *a, const Cpa__Release *q, struct answer *out)
 {
 	struct registrar *g = a->registrar;
-	out->released.is_free = (q->take ? registry_offered : registry_asked)(&g->reg, q->job, q->incarnation, q->node, q->term,
-									  q->by, clock_boot_ns(), &g->acts);
+	out->released.is_free = (q->take ? registry_offered : registry_asked)(
+	        &g->reg, q->job, q->incarnation, q->node, q->term, q->by, clock_boot_ns(), &g->acts);
 	registrar_perform(g);
 	if (g->unsaved)
 		fail(out, ERR_FAILED, "the registry cannot write its records");
@@ -286,7 +291,8 @@ void registrar_job_new(struct agent *a, const Cpa__Spec *spec, registrar_done_fn
 		return;
 	}
 	if (g->unsaved) {
-		done(ctx, ERR_FAILED, "the registry cannot write its records and takes no new jobs; look at its log", 0);
+		done(ctx, ERR_FAILED,
+		     "the registry cannot write its records and takes no new jobs; look at its log", 0);
 		return;
 	}
 	k = registrar_known(g, spec->job, spec);
@@ -314,12 +320,13 @@ static bool is_held(struct registrar *g, const char *uuid, const struct source_w
 	size_t n = registry_sources(&g->reg, uuid, &w, &found);
 	free(found);
 	if (n == 0)
-		err_set(e, ERR_NOT_FOUND, "nothing of that generation or level can be had now; see cpagent history");
+		err_set(e, ERR_NOT_FOUND,
+		        "nothing of that generation or level can be had now; see cpagent history");
 	return n > 0;
 }
 
 void registrar_move(struct agent *a, const char *uuid, const char *node, const struct source_wish *wish,
-		    registrar_done_fn *done, void *ctx)
+                    registrar_done_fn *done, void *ctx)
 {
 	struct registrar *g = a->registrar;
 	struct err e = { 0 };

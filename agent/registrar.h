@@ -1,5 +1,5 @@
-/* The registry's place in the top agent: what other agents ask of it, what it orders them, and its records on disk.
- * The decisions are core/registry's. */
+/* The registry's place in the top agent: what other agents ask of it, what it orders them, and its records on
+ * disk. The decisions are core/registry's. */
 #ifndef CPA_AGENT_REGISTRAR_H
 #define CPA_AGENT_REGISTRAR_H
 
@@ -45,7 +45,7 @@ void registrar_job_new(struct agent *a, const Cpa__Spec *spec, registrar_done_fn
 
 /* A user's order to restore or move a job (verbs): the same way. wish may name a level or a generation. */
 void registrar_move(struct agent *a, const char *uuid, const char *node, const struct source_wish *wish,
-		    registrar_done_fn *done, void *ctx);
+                    registrar_done_fn *done, void *ctx);
 int registrar_stop(struct agent *a, const char *uuid, struct err *e);
 
 /* Looking. */

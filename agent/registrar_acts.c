@@ -1,4 +1,5 @@
-/* Owns carrying out what the registry decided: its records first, then orders to nodes, then the log; and its life. */
+/* Owns carrying out what the registry decided: its records first, then orders to nodes, then the log; and its
+ * life. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +19,8 @@ static void job_changed(struct registrar *g, const struct action *act)
 {
 	struct known *k = table_get(&g->known, act->job);
 	log_info("job", "job=%s name=%s %s --> %s node=%s incarnation=%u%s%s", act->job, k ? k->spec->name : "?",
-		 job_state_name(act->old), job_state_name(act->now_is), act->node, act->incarnation,
-		 act->why[0] ? " why=" : "", act->why);
+	         job_state_name(act->old), job_state_name(act->now_is), act->node, act->incarnation,
+	         act->why[0] ? " why=" : "", act->why);
 	if (!k)
 		return;
 	if (act->now_is == JOB_RUNNING)
@@ -28,7 +29,8 @@ static void job_changed(struct registrar *g, const struct action *act)
 		int status = act->old == JOB_STARTING && k->detail && k->detail->exit ? k->detail->exit->code : 0;
 		registrar_settle_orders(g, k, UINT32_MAX, ERR_FAILED, act->why, status);
 	} else if (act->now_is == JOB_EXITED) { /* before it ran as ordered: stopped, or it ended by itself */
-		registrar_settle_orders(g, k, UINT32_MAX, ERR_FAILED, "it has ended meanwhile; see cpagent ps -a", 0);
+		registrar_settle_orders(g, k, UINT32_MAX, ERR_FAILED, "it has ended meanwhile; see cpagent ps -a",
+		                        0);
 	}
 }
 
@@ -45,7 +47,8 @@ static void perform_one(struct registrar *g, const struct action *act)
 		registrar_ask_other(g, act);
 		break;
 	case ACT_FORGET_JOB:
-		if (!registry_job(&g->reg, act->job)) /* else its node brought it back while this could not be written */
+		if (!registry_job(&g->reg,
+		                  act->job)) /* else its node brought it back while this could not be written */
 			registrar_forget(g, act->job);
 		break;
 	case ACT_NODE_UP:
@@ -101,8 +104,8 @@ void registrar_put_off(struct registrar *g)
 	actions_clear(&g->acts);
 }
 
-/* What has to be kept until it can be written: core gives orders again, and a record is written as it is then, so that one
- * note of each is enough. However long the disk is full, this does not grow. */
+/* What has to be kept until it can be written: core gives orders again, and a record is written as it is then, so
+ * that one note of each is enough. However long the disk is full, this does not grow. */
 static struct actions without_orders(struct actions acts)
 {
 	struct table noted = { 0 };
@@ -111,8 +114,8 @@ static struct actions without_orders(struct actions acts)
 	for (size_t i = 0; i < acts.n; i++) {
 		struct action *act = &acts.v[i];
 		bool again = act->what == ACT_START || act->what == ACT_STOP || act->what == ACT_ASK ||
-			     (act->what == ACT_PERSIST_NODE && members) ||
-			     (act->what == ACT_PERSIST_JOB && table_get(&noted, act->job));
+		             (act->what == ACT_PERSIST_NODE && members) ||
+		             (act->what == ACT_PERSIST_JOB && table_get(&noted, act->job));
 		if (again)
 			continue;
 		members |= act->what == ACT_PERSIST_NODE;
@@ -218,7 +221,8 @@ int registrar_open(struct agent *a, struct err *e)
 	registry_init(&g->reg, &cfg);
 	uv_timer_init(&a->loop, &g->timer);
 	g->timer.data = g;
-	if (records_open(fs_path(dir, "%s/registry", a->cfg.state), &g->db, e) < 0 || registrar_load(g, &fresh, e) < 0)
+	if (records_open(fs_path(dir, "%s/registry", a->cfg.state), &g->db, e) < 0 ||
+	    registrar_load(g, &fresh, e) < 0)
 		return e->code;
 	g->opened = clock_boot_ns();
 	registry_settle(&g->reg, fresh, g->opened);

@@ -35,8 +35,9 @@ struct registrar {
 	struct table known;  /* uuid -> struct known */
 	struct table agents; /* name -> struct known_agent */
 	uv_timer_t timer;
-	struct actions later; /* records that can wait for the next write: nothing is lost if they are not written */
-	size_t n_orders;      /* of all jobs */
+	struct actions
+	        later;   /* records that can wait for the next write: nothing is lost if they are not written */
+	size_t n_orders; /* of all jobs */
 	int64_t opened, later_due, forget_due;
 	bool unsaved; /* a record could not be written: no orders until it is */
 };
@@ -66,8 +67,8 @@ int registrar_load(struct registrar *g, bool *fresh, struct err *e);
 struct known *registrar_known(struct registrar *g, const char *uuid, const Cpa__Spec *spec);
 void registrar_forget(struct registrar *g, const char *uuid);
 void registrar_job_spec(const Cpa__Spec *spec, struct job_spec *out);
-void registrar_settle_orders(struct registrar *g, struct known *k, uint32_t incarnation, int code, const char *text,
-			     int launch_status);
+void registrar_settle_orders(struct registrar *g, struct known *k, uint32_t incarnation, int code,
+                             const char *text, int launch_status);
 void registrar_expire_orders(struct registrar *g, int64_t now);
 void registrar_note_agent(struct registrar *g, const Cpa__Agent *agent);
 /* False: what it says of itself makes no sense. */

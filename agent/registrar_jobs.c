@@ -1,5 +1,5 @@
-/* Owns what the registrar knows of jobs besides who owns them: their specs, what their nodes last said, and which user's
- * orders wait for them; and of agents what they say of themselves. */
+/* Owns what the registrar knows of jobs besides who owns them: their specs, what their nodes last said, and which
+ * user's orders wait for them; and of agents what they say of themselves. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,10 +42,13 @@ void registrar_forget(struct registrar *g, const char *uuid)
 
 void registrar_job_spec(const Cpa__Spec *spec, struct job_spec *out)
 {
-	*out = (struct job_spec){ .uid = spec->uid, .restart = (enum restart_policy)spec->restart,
-				  .max_restarts = spec->max_restarts, .max_seconds = (int64_t)spec->max_seconds_ns,
-				  .mode = (enum restart_mode)spec->mode, .files = (enum files_mode)spec->files,
-				  .level = (int)spec->level };
+	*out = (struct job_spec){ .uid = spec->uid,
+		                  .restart = (enum restart_policy)spec->restart,
+		                  .max_restarts = spec->max_restarts,
+		                  .max_seconds = (int64_t)spec->max_seconds_ns,
+		                  .mode = (enum restart_mode)spec->mode,
+		                  .files = (enum files_mode)spec->files,
+		                  .level = (int)spec->level };
 	core_copy(out->uuid, sizeof out->uuid, spec->job);
 	core_copy(out->name, sizeof out->name, spec->name);
 	core_copy(out->wanted, sizeof out->wanted, spec->node);
@@ -64,8 +67,8 @@ static void answer_all(struct registrar *g, struct order *due, int code, const c
 	}
 }
 
-void registrar_settle_orders(struct registrar *g, struct known *k, uint32_t incarnation, int code, const char *text,
-			     int launch_status)
+void registrar_settle_orders(struct registrar *g, struct known *k, uint32_t incarnation, int code,
+                             const char *text, int launch_status)
 {
 	struct order *due = NULL;
 	for (struct order **p = &k->orders, *o; (o = *p);) {
@@ -182,11 +185,11 @@ int registrar_resolve(struct agent *a, const char *word, uid_t uid, const struct
 			mine = j;
 	}
 	if (live > 1)
-		return err_set(e, ERR_FAILED, "%s: several jobs have that name; say which by its UUID (cpagent ps --json)",
-			       word);
+		return err_set(e, ERR_FAILED,
+		               "%s: several jobs have that name; say which by its UUID (cpagent ps --json)", word);
 	if (!mine && other)
-		return err_set(e, ERR_DENIED, "%s: this job belongs to another user; only that user and root may use it",
-			       word);
+		return err_set(e, ERR_DENIED,
+		               "%s: this job belongs to another user; only that user and root may use it", word);
 	if (!mine)
 		return err_set(e, ERR_NOT_FOUND, "%s: no such job; `cpagent ps -a` lists those there are", word);
 	*out = mine;

@@ -20,7 +20,8 @@ static const char *url_of(struct registrar *g, const char *name)
 	return strcmp(name, g->agent->cfg.name) == 0 ? g->agent->url : n ? n->info.url : "";
 }
 
-static void fill_sources(struct registrar *g, const struct reg_job *j, Cpa__Holding *v, Cpa__Holding **ptr, size_t *n)
+static void fill_sources(struct registrar *g, const struct reg_job *j, Cpa__Holding *v, Cpa__Holding **ptr,
+                         size_t *n)
 {
 	for (size_t i = 0; i < j->held_count; i++) {
 		const struct holding *h = &j->held[i];
@@ -101,7 +102,7 @@ static void on_released(void *ctx, const struct call_reply *r)
 	struct asked *q = ctx;
 	if (r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_RELEASED) {
 		registry_answered_in_term(&q->g->reg, q->job, q->incarnation, q->term, q->url,
-					  r->answer->released->is_free, clock_boot_ns(), &q->g->acts);
+		                          r->answer->released->is_free, clock_boot_ns(), &q->g->acts);
 		registrar_go_on(q->g);
 	}
 	free(q);

@@ -58,13 +58,15 @@ void request_from_control(void *agent, struct control_request *c)
 }
 
 void request_from_bus(struct agent *a, struct bus_request *brq, const char *text, size_t text_len, uid_t uid,
-		      unsigned hops, const uint8_t *data, size_t len)
+                      unsigned hops, const uint8_t *data, size_t len)
 {
 	json_t *json = json_loadb(text, text_len, 0, NULL);
-	struct request *rq = json_is_object(json) && hops <= REQUEST_HOPS_MAX ? new_request(a, uid, json, data, len) : NULL;
+	struct request *rq =
+	        json_is_object(json) && hops <= REQUEST_HOPS_MAX ? new_request(a, uid, json, data, len) : NULL;
 	if (!rq) {
 		json_decref(json);
-		serve_fail(brq, ERR_FAILED, hops > REQUEST_HOPS_MAX ? "the request went round in circles" : "no request");
+		serve_fail(brq, ERR_FAILED,
+		           hops > REQUEST_HOPS_MAX ? "the request went round in circles" : "no request");
 		return;
 	}
 	rq->remote = brq;
@@ -81,9 +83,11 @@ static void reply_remote(struct bus_request *to, const json_t *reply, const void
 	answer.control.len = text ? strlen(text) : 0;
 	if (!text)
 		serve_fail(to, ERR_FAILED, "out of memory");
-	else if (len + answer.control.len + ANSWER_FRAME > BUS_PAYLOAD_MAX) /* else whoever asked would wait in vain */
+	else if (len + answer.control.len + ANSWER_FRAME >
+	         BUS_PAYLOAD_MAX) /* else whoever asked would wait in vain */
 		serve_fail(to, ERR_FAILED,
-			   "the answer is too large to be sent from one agent to another; ask the agent of the job's own node");
+		           "the answer is too large to be sent from one agent to another; ask the agent of the "
+		           "job's own node");
 	else
 		serve_answer(to, &answer, data, len);
 	free(text);

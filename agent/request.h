@@ -14,23 +14,24 @@
  * standing: `gone` is set, and the answer goes nowhere. */
 struct request {
 	struct agent *agent;
-	uid_t uid;       /* who asks, by the kernel's word on the node where it was asked */
-	json_t *json;    /* an object; owned */
+	uid_t uid;    /* who asks, by the kernel's word on the node where it was asked */
+	json_t *json; /* an object; owned */
 	const char *verb;
-	uint8_t *data;   /* owned */
+	uint8_t *data; /* owned */
 	size_t len;
-	unsigned hops;   /* how often it was passed on */
+	unsigned hops; /* how often it was passed on */
 	bool gone;
 	struct control_request *local;
 	struct bus_request *remote;
-	int64_t deadline; /* CLOCK_BOOTTIME: patience with a job on its way to another node ends; 0: not yet asked for */
+	int64_t deadline; /* CLOCK_BOOTTIME: patience with a job on its way to another node ends; 0: not yet asked
+	                     for */
 	int64_t wait_until; /* the user's own timeout, on CLOCK_BOOTTIME; 0: none */
 };
 
 /* From the control socket; from another agent. Hands it to verbs_handle(). */
 void request_from_control(void *agent, struct control_request *rq);
 void request_from_bus(struct agent *a, struct bus_request *rq, const char *json, size_t json_len, uid_t uid,
-		      unsigned hops, const uint8_t *data, size_t len);
+                      unsigned hops, const uint8_t *data, size_t len);
 
 /* reply is adopted, NULL for none; data is copied. */
 void request_reply(struct request *rq, json_t *reply, const void *data, size_t len);

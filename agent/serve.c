@@ -110,7 +110,7 @@ struct read {
 	int code;
 	struct err err;
 	struct store_pin *pin; /* owned */
-	uint8_t *out; /* owned */
+	uint8_t *out;          /* owned */
 	size_t out_len, raw_len;
 	uint64_t total;
 	bool compressed;
@@ -124,7 +124,8 @@ static int read_own_chunk(struct read *r)
 		return err_sys(&r->err, ERR_FAILED, "cannot read a chunk of %s", r->path);
 	struct chunk_id id = chunk_id(raw, r->len);
 	if (!chunk_id_equal(id.b, r->id))
-		return err_set(&r->err, ERR_FAILED, "that generation is being replaced by a newer one, or is damaged");
+		return err_set(&r->err, ERR_FAILED,
+		               "that generation is being replaced by a newer one, or is damaged");
 	r->raw_len = r->len;
 	r->out_len = chunk_pack(raw, r->len, r->out);
 	r->compressed = r->out_len > 0;
@@ -140,8 +141,9 @@ static int read_manifest(struct read *r)
 	scoped_free char *own = NULL;
 	scoped_free uint8_t *stored = NULL;
 	size_t len;
-	int rc = r->from_store ? store_manifest_read(r->agent->store, r->job, r->what, r->number, &stored, &len, &r->err) :
-				 fs_read(r->path, MANIFEST_MAX, &own, &len, &r->err);
+	int rc = r->from_store
+	                 ? store_manifest_read(r->agent->store, r->job, r->what, r->number, &stored, &len, &r->err)
+	                 : fs_read(r->path, MANIFEST_MAX, &own, &len, &r->err);
 	if (rc < 0)
 		return rc;
 	if (r->offset >= len)
@@ -168,7 +170,7 @@ static void run_read(void *ctx)
 		r->code = read_manifest(r);
 	else if (r->from_store)
 		r->code = store_get_packed(r->agent->store, r->uid, r->id, r->out, &r->out_len, &r->compressed,
-					   &r->raw_len, &r->err);
+		                           &r->raw_len, &r->err);
 	else
 		r->code = read_own_chunk(r);
 }
@@ -180,8 +182,12 @@ static void keep_pin(struct read *r)
 		store_unpin(r->agent->store, r->pin);
 		return;
 	}
-	*f = (struct fetched){ .next = fetching, .store = r->agent->store, .pin = r->pin, .what = r->what,
-			       .number = r->number, .until = clock_boot_ns() + FETCH_PIN_NS };
+	*f = (struct fetched){ .next = fetching,
+		               .store = r->agent->store,
+		               .pin = r->pin,
+		               .what = r->what,
+		               .number = r->number,
+		               .until = clock_boot_ns() + FETCH_PIN_NS };
 	core_copy(f->job, sizeof f->job, r->job);
 	fetching = f;
 }
@@ -211,7 +217,8 @@ static void done_read(void *ctx)
 	free(r);
 }
 
-static struct read *new_read(struct agent *a, struct bus_request *rq, const char *job, Cpa__What what, uint64_t number)
+static struct read *new_read(struct agent *a, struct bus_request *rq, const char *job, Cpa__What what,
+                             uint64_t number)
 {
 	struct read *r = calloc(1, sizeof *r);
 	if (!r) {
@@ -230,8 +237,8 @@ static void refuse_read(struct read *r, const char *why)
 }
 
 /* The generation or keyset of that number in this node's directories: its files, and where. */
-static bool locate(struct agent *a, const char *job, Cpa__What what, uint64_t number, const Cpa__Generation **files,
-		   const Cpa__Keyset **keys, char *dir)
+static bool locate(struct agent *a, const char *job, Cpa__What what, uint64_t number,
+                   const Cpa__Generation **files, const Cpa__Keyset **keys, char *dir)
 {
 	struct job *j = jobs_find(a, job);
 	struct gen *g = j && what == CPA__WHAT__GENERATION && number ? job_gen_find(j, number) : NULL;

@@ -1,6 +1,7 @@
-/* Owns the answer to "what is there to collect": for a node its jobs' newest generations and keysets (made now, from
- * their arenas), for an agent above what its store holds; and what follows when a parent says that it holds them.
- * Jobs are told of in the order of their ids, as many as a message has room for; the asker goes on from there. */
+/* Owns the answer to "what is there to collect": for a node its jobs' newest generations and keysets (made now,
+ * from their arenas), for an agent above what its store holds; and what follows when a parent says that it holds
+ * them. Jobs are told of in the order of their ids, as many as a message has room for; the asker goes on from
+ * there. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sodium.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -57,8 +57,9 @@ static int find_tool(const char *name, char *path, struct err *e)
 	if (access(fs_path(path, "%s/%s", self, name), X_OK) == 0 ||
 	    access(fs_path(path, "%s/../libexec/cpagent/%s", self, name), X_OK) == 0)
 		return 0;
-	return err_set(e, ERR_FAILED, "%s is not beside %s/cpagentd nor in ../libexec/cpagent; install cpagent completely",
-		       name, self);
+	return err_set(e, ERR_FAILED,
+	               "%s is not beside %s/cpagentd nor in ../libexec/cpagent; install cpagent completely", name,
+	               self);
 }
 
 static void find_criu(struct agent *a)
@@ -87,14 +88,19 @@ static int open_bus(struct agent *a, struct err *e)
 		listen[n++] = a->cfg.listen.item[i];
 	if (n == 0 && a->cfg.parents.n) {
 		if (bus_facing(a->cfg.parents.item[0], facing, sizeof facing, e) < 0)
-			return err_wrap(e, "cannot find the address that faces the parent; give one with --listen");
+			return err_wrap(e,
+			                "cannot find the address that faces the parent; give one with --listen");
 		snprintf(url, sizeof url, "tcp://%s:0", facing);
 		listen[n++] = url;
 	}
 	if (n == 0)
 		return err_set(e, ERR_USAGE, "an agent of level %u needs --listen tcp://ADDR:PORT", a->cfg.level);
-	struct bus_config cfg = { .name = a->cfg.name, .key = &a->key, .listen = listen, .n_listen = n,
-				  .on_request = ask_handle, .ctx = a };
+	struct bus_config cfg = { .name = a->cfg.name,
+		                  .key = &a->key,
+		                  .listen = listen,
+		                  .n_listen = n,
+		                  .on_request = ask_handle,
+		                  .ctx = a };
 	if (bus_open(&a->bus, &a->loop, &cfg, e) < 0)
 		return e->code;
 	struct bus_peer *up = a->cfg.parents.n ? bus_peer_by_url(a->bus, a->cfg.parents.item[0], NULL) : NULL;
@@ -104,7 +110,8 @@ static int open_bus(struct agent *a, struct err *e)
 	return 0;
 }
 
-/* One copy of cpinit in the runtime directory, for every job to have a link to: 700 KB less to write at each launch. */
+/* One copy of cpinit in the runtime directory, for every job to have a link to: 700 KB less to write at each
+ * launch. */
 static int keep_cpinit(struct agent *a, struct err *e)
 {
 	char installed[FS_PATH_MAX];
@@ -126,10 +133,11 @@ static int claim_name(struct agent *a, struct err *e)
 		a->name_fd = fd;
 		return 0;
 	}
-	int rc = errno == EWOULDBLOCK ?
-			 err_set(e, ERR_FAILED, "an agent named %s runs on this machine already; give this one another --name",
-				 a->cfg.name) :
-			 err_sys(e, ERR_FAILED, "cannot lock %s", a->cgroup->node);
+	int rc = errno == EWOULDBLOCK
+	                 ? err_set(e, ERR_FAILED,
+	                           "an agent named %s runs on this machine already; give this one another --name",
+	                           a->cfg.name)
+	                 : err_sys(e, ERR_FAILED, "cannot lock %s", a->cgroup->node);
 	if (fd >= 0)
 		close(fd);
 	return rc;
@@ -143,12 +151,12 @@ static int open_node(struct agent *a, struct err *e)
 		a->cgroup = calloc(1, sizeof *a->cgroup);
 		if (!a->cgroup)
 			return err_set(e, ERR_FAILED, "out of memory");
-		if (launch_prepare_node(e) < 0 || cgroups_open(a->cgroup, a->cfg.name, e) < 0 || claim_name(a, e) < 0 ||
-		    fence_open(&a->fence, a->cfg.run, a->cgroup->node, a->cpfence, e) < 0)
+		if (launch_prepare_node(e) < 0 || cgroups_open(a->cgroup, a->cfg.name, e) < 0 ||
+		    claim_name(a, e) < 0 || fence_open(&a->fence, a->cfg.run, a->cgroup->node, a->cpfence, e) < 0)
 			return e->code;
 	} else {
-		log_warn("without_root",
-			 "why=\"no namespaces, cgroups, snapshots or fence: keyed checkpoints, levels and supervision only\"");
+		log_warn("without_root", "why=\"no namespaces, cgroups, snapshots or fence: keyed checkpoints, "
+		                         "levels and supervision only\"");
 	}
 	events_open(a);
 	return jobs_open(a, e);
@@ -183,7 +191,8 @@ static int open_parts(struct agent *a, struct err *e)
 		return e->code;
 	jobs_adopt(a);
 	/* last: who reconnects finds the jobs that were adopted */
-	return control_open(&a->control, &a->loop, fs_path(path, "%s/control.sock", a->cfg.run), request_from_control, a, e);
+	return control_open(&a->control, &a->loop, fs_path(path, "%s/control.sock", a->cfg.run),
+	                    request_from_control, a, e);
 }
 
 int setup_open(struct agent *a, struct err *e)
@@ -241,8 +250,9 @@ static bool same_list(const struct config_list *x, const struct config_list *y)
 static bool needs_restart(const struct config *x, const struct config *y)
 {
 	return strcmp(x->name, y->name) != 0 || x->level != y->level || strcmp(x->run, y->run) != 0 ||
-	       strcmp(x->state, y->state) != 0 || x->lease_ns != y->lease_ns || x->on_isolation != y->on_isolation ||
-	       !same_list(&x->listen, &y->listen) || !same_list(&x->parents, &y->parents);
+	       strcmp(x->state, y->state) != 0 || x->lease_ns != y->lease_ns ||
+	       x->on_isolation != y->on_isolation || !same_list(&x->listen, &y->listen) ||
+	       !same_list(&x->parents, &y->parents);
 }
 
 void setup_reload(struct agent *a)
@@ -254,7 +264,8 @@ void setup_reload(struct agent *a)
 		return;
 	}
 	if (needs_restart(&a->cfg, &next))
-		log_warn("reload_partly", "why=\"name, level, run, state, lease, on-isolation, listen and parent need a restart\"");
+		log_warn("reload_partly",
+		         "why=\"name, level, run, state, lease, on-isolation, listen and parent need a restart\"");
 	a->cfg.update_ns = next.update_ns;
 	a->cfg.save_ns = next.save_ns;
 	a->cfg.automatic = next.automatic;

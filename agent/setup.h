@@ -1,4 +1,5 @@
-/* Building and tearing down one agent: its directories, keys, tools and parts, in the order they need each other. */
+/* Building and tearing down one agent: its directories, keys, tools and parts, in the order they need each other.
+ */
 #ifndef CPA_AGENT_SETUP_H
 #define CPA_AGENT_SETUP_H
 

@@ -46,7 +46,8 @@ Cpa__Agent *standing_describe(struct agent *a, struct standing_info *out)
 		out->agent.registry = s->registry_name;
 		out->agent.session.data = s->session;
 		out->agent.session.len = sizeof s->session;
-		/* parents it would turn to instead: their registries must be asked before a job of ours is given away */
+		/* parents it would turn to instead: their registries must be asked before a job of ours is given
+		 * away */
 		for (size_t i = 0; i < a->cfg.parents.n && out->agent.n_others < CORE_PARENTS; i++)
 			if ((int)i != s->parent)
 				out->others[out->agent.n_others++] = a->cfg.parents.item[i];
@@ -191,9 +192,9 @@ static void perform(struct upward *s, const struct node_action *act)
 		if (act->old == STANDING_LEASED)
 			verbs_run_registry_lost(a);
 		log_info("standing", "%s --> %s parent=%s registry=%s%s%s", standing_name(act->old),
-			 standing_name(act->now_is), a->cfg.parents.item[s->parent], s->registry_name,
-			 s->why[0] && act->now_is != STANDING_LEASED ? " why=" : "",
-			 act->now_is != STANDING_LEASED ? s->why : "");
+		         standing_name(act->now_is), a->cfg.parents.item[s->parent], s->registry_name,
+		         s->why[0] && act->now_is != STANDING_LEASED ? " why=" : "",
+		         act->now_is != STANDING_LEASED ? s->why : "");
 		break;
 	}
 }
@@ -257,7 +258,7 @@ int standing_open(struct agent *a, struct err *e)
 	seal_random(s->session, sizeof s->session);
 	seal_random(&jitter, sizeof jitter);
 	node_init(&s->core, (int)a->cfg.parents.n, a->cfg.lease_ns, a->fence ? fence_deadline(a->fence) : 0,
-		  (uint64_t)(clock_real_ns() / NS_PER_MS), a->cfg.on_isolation == ISOLATION_RUN, jitter);
+	          (uint64_t)(clock_real_ns() / NS_PER_MS), a->cfg.on_isolation == ISOLATION_RUN, jitter);
 	uv_timer_init(&a->loop, &s->timer);
 	uv_timer_init(&a->loop, &s->pulse);
 	uv_prepare_init(&a->loop, &s->poked);

@@ -1,5 +1,6 @@
-/* This agent towards those above it: joining a parent, registering with the registry that the parent names, renewing
- * the lease, and telling the registry what becomes of jobs until it has heard. The decisions are core/node's. */
+/* This agent towards those above it: joining a parent, registering with the registry that the parent names,
+ * renewing the lease, and telling the registry what becomes of jobs until it has heard. The decisions are
+ * core/node's. */
 #ifndef CPA_AGENT_STANDING_H
 #define CPA_AGENT_STANDING_H
 

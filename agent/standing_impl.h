@@ -1,5 +1,5 @@
-/* Shared by the files of standing: standing.c (the lease), standing_join.c (the parent), standing_jobs.c (orders and what becomes of
- * jobs), standing_tell.c (telling the registry until it has heard). */
+/* Shared by the files of standing: standing.c (the lease), standing_join.c (the parent), standing_jobs.c (orders
+ * and what becomes of jobs), standing_tell.c (telling the registry until it has heard). */
 #ifndef CPA_AGENT_STANDING_IMPL_H
 #define CPA_AGENT_STANDING_IMPL_H
 
@@ -49,8 +49,9 @@ void standing_go_on(struct upward *s);
 /* standing_jobs.c */
 void standing_perform_job(struct upward *s, const struct node_action *act);
 void standing_fence_jobs(struct upward *s, bool frozen);
-/* The list for a registration: into reg where it is short, else compressed behind the message, *bulk and *len; free all with
- * standing_claims_free(). False: out of memory; a list that is not whole must not be sent, as what is not in it counts as gone. */
+/* The list for a registration: into reg where it is short, else compressed behind the message, *bulk and *len;
+ * free all with standing_claims_free(). False: out of memory; a list that is not whole must not be sent, as what
+ * is not in it counts as gone. */
 bool standing_claims(struct upward *s, Cpa__Register *reg, void **bulk, size_t *len);
 void standing_claims_free(Cpa__Register *reg, void *bulk);
 

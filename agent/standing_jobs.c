@@ -34,7 +34,8 @@ void standing_fence_jobs(struct upward *s, bool frozen)
 		if (!s->agent->fence)
 			job_signal_tree(j, frozen ? SIGSTOP : SIGCONT);
 		if (j->state == (frozen ? JOB_RUNNING : JOB_FROZEN) && !j->disowned)
-			n += job_move(j, frozen ? EV_FENCED : EV_THAWED, frozen ? "the node's lease ran out" : "the lease is back");
+			n += job_move(j, frozen ? EV_FENCED : EV_THAWED,
+			              frozen ? "the node's lease ran out" : "the lease is back");
 	}
 	log_info(frozen ? "jobs_frozen" : "jobs_thawed", "count=%zu", n);
 }
@@ -118,7 +119,8 @@ bool standing_claims(struct upward *s, Cpa__Register *reg, void **bulk, size_t *
 {
 	*bulk = NULL;
 	*len = 0;
-	return list_claims(s, reg) && (cpa__register__get_packed_size(reg) <= CLAIMS_PLAIN_MAX || compress_claims(reg, bulk, len));
+	return list_claims(s, reg) &&
+	       (cpa__register__get_packed_size(reg) <= CLAIMS_PLAIN_MAX || compress_claims(reg, bulk, len));
 }
 
 /* ---- orders ---- */
@@ -134,8 +136,8 @@ static struct job *record_for(struct upward *s, const Cpa__Start *order, struct 
 			err_set(e, ERR_FAILED, "out of memory");
 		return spec && jobs_add(s->agent, spec, order->incarnation, state, &j, e) == 0 ? j : NULL;
 	}
-	log_info("job_again", "job=%s name=%s was=%s incarnation=%u", j->id, j->spec->name, job_state_name(j->state),
-		 order->incarnation);
+	log_info("job_again", "job=%s name=%s was=%s incarnation=%u", j->id, j->spec->name,
+	         job_state_name(j->state), order->incarnation);
 	j->state = state;
 	j->incarnation = order->incarnation;
 	j->disowned = j->stopping = false;
@@ -182,15 +184,17 @@ void standing_start(struct agent *a, const Cpa__Start *order, Cpa__Answer *answe
 {
 	struct upward *s = a->standing;
 	struct job *j;
-	if (!s || !a->jobs || !order->spec || !registrar_uuid_ok(order->spec->job) || order->session.len != sizeof s->session ||
+	if (!s || !a->jobs || !order->spec || !registrar_uuid_ok(order->spec->job) ||
+	    order->session.len != sizeof s->session ||
 	    memcmp(order->session.data, s->session, sizeof s->session) != 0) {
 		answer->code = ERR_FAILED;
 		answer->text = "that order is for an earlier life of this agent";
 		return;
 	}
-	enum start_answer what = node_start(&s->core, order->spec->job, order->incarnation, order->term, clock_boot_ns());
-	log_debug("start_ordered", "job=%s incarnation=%u term=%llu answer=%d", order->spec->job, order->incarnation,
-		  (unsigned long long)order->term, (int)what);
+	enum start_answer what =
+	        node_start(&s->core, order->spec->job, order->incarnation, order->term, clock_boot_ns());
+	log_debug("start_ordered", "job=%s incarnation=%u term=%llu answer=%d", order->spec->job,
+	          order->incarnation, (unsigned long long)order->term, (int)what);
 	switch (what) {
 	case START_TAKE:
 		take_order(s, order);

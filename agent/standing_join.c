@@ -1,5 +1,5 @@
-/* Owns the way to a parent: introducing ourselves, learning where the registry is, and noticing that the parent is gone
- * though the registry is not. */
+/* Owns the way to a parent: introducing ourselves, learning where the registry is, and noticing that the parent is
+ * gone though the registry is not. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,15 +14,15 @@
 void standing_say_why(struct upward *s, const char *what, const struct call_reply *r)
 {
 	snprintf(s->why, sizeof s->why, "%s at %s: %s", what,
-		 strcmp(what, "parent") == 0 ? s->agent->cfg.parents.item[s->parent] : s->registry_url,
-		 r->text ? r->text : "no answer");
+	         strcmp(what, "parent") == 0 ? s->agent->cfg.parents.item[s->parent] : s->registry_url,
+	         r->text ? r->text : "no answer");
 }
 
 static bool take_join(struct upward *s, const Cpa__Joined *j)
 {
 	if (j->level <= s->agent->cfg.level) {
 		snprintf(s->why, sizeof s->why, "%s is of level %u and cannot be the parent of level %u", j->name,
-			 j->level, s->agent->cfg.level);
+		         j->level, s->agent->cfg.level);
 		return false;
 	}
 	core_copy(s->parent_name, sizeof s->parent_name, j->name);
@@ -39,7 +39,8 @@ static void on_joined(void *ctx, const struct call_reply *r)
 {
 	struct asked *q = ctx;
 	struct upward *s = q->s;
-	bool ok = r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_JOINED && take_join(s, r->answer->joined);
+	bool ok = r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_JOINED &&
+	          take_join(s, r->answer->joined);
 	s->joining = false;
 	if (!ok) {
 		if (r->code < 0)

@@ -57,7 +57,8 @@ static void on_told(void *ctx, const struct call_reply *r)
 	struct told *t = ctx;
 	struct upward *s = t->s;
 	struct job *j = jobs_find(s->agent, t->job);
-	const Cpa__Told *answer = r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_TOLD ? r->answer->told : NULL;
+	const Cpa__Told *answer =
+	        r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_TOLD ? r->answer->told : NULL;
 	if (j)
 		j->telling = false;
 	if (answer && answer->again) {
@@ -79,7 +80,7 @@ static void on_told(void *ctx, const struct call_reply *r)
 }
 
 static void send_tell(struct upward *s, struct job *j, const char *job, uint32_t incarnation, enum report what,
-		      bool event)
+                      bool event)
 {
 	Cpa__Tell tell = CPA__TELL__INIT;
 	Cpa__Report detail;

@@ -36,14 +36,22 @@ static bool still_there(const struct control_request *c)
 
 /* How /proc names the limits, by resource. */
 static const char *const limit_names[RLIM_NLIMITS] = {
-	[RLIMIT_CPU] = "Max cpu time",		 [RLIMIT_FSIZE] = "Max file size",
-	[RLIMIT_DATA] = "Max data size",	 [RLIMIT_STACK] = "Max stack size",
-	[RLIMIT_CORE] = "Max core file size",	 [RLIMIT_RSS] = "Max resident set",
-	[RLIMIT_NPROC] = "Max processes",	 [RLIMIT_NOFILE] = "Max open files",
-	[RLIMIT_MEMLOCK] = "Max locked memory",	 [RLIMIT_AS] = "Max address space",
-	[RLIMIT_LOCKS] = "Max file locks",	 [RLIMIT_SIGPENDING] = "Max pending signals",
-	[RLIMIT_MSGQUEUE] = "Max msgqueue size", [RLIMIT_NICE] = "Max nice priority",
-	[RLIMIT_RTPRIO] = "Max realtime priority", [RLIMIT_RTTIME] = "Max realtime timeout",
+	[RLIMIT_CPU] = "Max cpu time",
+	[RLIMIT_FSIZE] = "Max file size",
+	[RLIMIT_DATA] = "Max data size",
+	[RLIMIT_STACK] = "Max stack size",
+	[RLIMIT_CORE] = "Max core file size",
+	[RLIMIT_RSS] = "Max resident set",
+	[RLIMIT_NPROC] = "Max processes",
+	[RLIMIT_NOFILE] = "Max open files",
+	[RLIMIT_MEMLOCK] = "Max locked memory",
+	[RLIMIT_AS] = "Max address space",
+	[RLIMIT_LOCKS] = "Max file locks",
+	[RLIMIT_SIGPENDING] = "Max pending signals",
+	[RLIMIT_MSGQUEUE] = "Max msgqueue size",
+	[RLIMIT_NICE] = "Max nice priority",
+	[RLIMIT_RTPRIO] = "Max realtime priority",
+	[RLIMIT_RTTIME] = "Max realtime timeout",
 };
 
 static rlim_t parse_limit(const char *text)
@@ -51,11 +59,12 @@ static rlim_t parse_limit(const char *text)
 	return strcmp(text, "unlimited") == 0 ? RLIM_INFINITY : (rlim_t)strtoull(text, NULL, 10);
 }
 
-/* A resource's limits out of /proc/PID/limits: prlimit() of another user's process needs CAP_SYS_RESOURCE, which root lacks
- * in many containers. */
+/* A resource's limits out of /proc/PID/limits: prlimit() of another user's process needs CAP_SYS_RESOURCE, which
+ * root lacks in many containers. */
 static int find_limit(const char *limits, uint32_t resource, struct rlimit *l)
 {
-	const char *line = resource < RLIM_NLIMITS && limit_names[resource] ? strstr(limits, limit_names[resource]) : NULL;
+	const char *line =
+	        resource < RLIM_NLIMITS && limit_names[resource] ? strstr(limits, limit_names[resource]) : NULL;
 	char soft[32], hard[32];
 	if (!line || sscanf(line + strlen(limit_names[resource]), "%31s %31s", soft, hard) != 2)
 		return -1;
@@ -63,8 +72,8 @@ static int find_limit(const char *limits, uint32_t resource, struct rlimit *l)
 	return 0;
 }
 
-/* What the spec asks for of a resource, within what its submitter has; what it does not mention is as the submitter has
- * it, not as this agent does. */
+/* What the spec asks for of a resource, within what its submitter has; what it does not mention is as the
+ * submitter has it, not as this agent does. */
 static void cut_limit(const Cpa__Spec *spec, uint32_t resource, const struct rlimit *has, Cpa__Limit *out)
 {
 	cpa__limit__init(out);
@@ -127,6 +136,6 @@ int submitter_may_run_here(const struct agent *a, const Cpa__Spec *spec, struct 
 {
 	if (a->root || spec->uid == geteuid())
 		return 0;
-	return err_set(e, ERR_DENIED, "the agent %s runs without root, as user %u, and cannot run jobs of user %u", a->cfg.name,
-		       (unsigned)geteuid(), spec->uid);
+	return err_set(e, ERR_DENIED, "the agent %s runs without root, as user %u, and cannot run jobs of user %u",
+	               a->cfg.name, (unsigned)geteuid(), spec->uid);
 }

@@ -50,8 +50,10 @@ static const struct verb *find_verb(const char *name)
 static struct forward_how how_of(const struct request *rq, const char *what)
 {
 	const struct verb *v = find_verb(rq->verb);
-	return (struct forward_how){ .what = what, .timeout = v && v->timeout ? v->timeout : SHOW_NS,
-				     .until_ended = v && v->until_ended, .patient = v && v->patient };
+	return (struct forward_how){ .what = what,
+		                     .timeout = v && v->timeout ? v->timeout : SHOW_NS,
+		                     .until_ended = v && v->until_ended,
+		                     .patient = v && v->patient };
 }
 
 void verbs_forward(struct request *rq, const char *url, const char *what)
@@ -144,7 +146,8 @@ static void handle_job(struct request *rq, const struct verb *v)
 	}
 	int rc = jobs_resolve(a, word, rq->uid, &j, &e);
 	bool ordered = strcmp(rq->verb, "restore") == 0 && standing_has_registry(a); /* the registry's business */
-	if (rc == 0 && job_ended(j->state) && strcmp(word, j->id) != 0 && rq->hops == 0 && !ordered && standing_has_registry(a))
+	if (rc == 0 && job_ended(j->state) && strcmp(word, j->id) != 0 && rq->hops == 0 && !ordered &&
+	    standing_has_registry(a))
 		verbs_forward_or(rq, registry, handle_here); /* another node may have a live one of that name */
 	else if (rc == 0 && j->state != JOB_LOST && !ordered)
 		v->with_job(rq, j);
@@ -180,8 +183,9 @@ void verbs_handle(struct request *rq)
 		return;
 	}
 	if (!v)
-		request_fail(rq, ERR_USAGE, "this agent does not know how to '%s'; is the cpagent command of another version?",
-			     rq->verb);
+		request_fail(rq, ERR_USAGE,
+		             "this agent does not know how to '%s'; is the cpagent command of another version?",
+		             rq->verb);
 	else if (v->plain)
 		v->plain(rq);
 	else if (!request_text(rq, "job") && strcmp(rq->verb, "keys") == 0)

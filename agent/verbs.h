@@ -1,5 +1,5 @@
-/* What users may ask of an agent: a table of verbs. A verb about a job runs where the job is; anywhere else the request is
- * passed on: to the registry, and from there to the job's node. */
+/* What users may ask of an agent: a table of verbs. A verb about a job runs where the job is; anywhere else the
+ * request is passed on: to the registry, and from there to the job's node. */
 #ifndef CPA_AGENT_VERBS_H
 #define CPA_AGENT_VERBS_H
 
@@ -21,8 +21,8 @@ void verb_get(struct request *rq, struct job *j);
 void verb_follow(struct request *rq, struct job *j); /* follow.c */
 void verb_wait(struct request *rq, struct job *j);
 
-/* Answer with where and as which incarnation j runs, when its start that is about to begin is done, or with why it failed.
- * The request is adopted. False: somebody waits for that already, or no memory. */
+/* Answer with where and as which incarnation j runs, when its start that is about to begin is done, or with why it
+ * failed. The request is adopted. False: somebody waits for that already, or no memory. */
 bool verbs_answer_when_started(struct request *rq, struct job *j);
 /* The registry's lease ran out: who waits for it to take a job is told. */
 void verbs_run_registry_lost(struct agent *a);
@@ -31,11 +31,11 @@ bool verbs_refuse_ended(struct request *rq, const struct job *j);
 /* Has a level been reached that a checkpoint waits for? Called at each change and tick. */
 void verbs_checkpoint_look(struct agent *a);
 
-/* Verbs about a job that no node has now (it ended and its node forgot it, or it waits for a node): answered by the
- * registry, or refused. */
+/* Verbs about a job that no node has now (it ended and its node forgot it, or it waits for a node): answered by
+ * the registry, or refused. */
 void verb_elsewhere(struct request *rq, const struct reg_job *j);
-/* Verbs that wait for a job's end or its output wait for its new node, too; one that was passed on is held for a while,
- * answered, and asked again. False: not this one, or not any longer. */
+/* Verbs that wait for a job's end or its output wait for its new node, too; one that was passed on is held for a
+ * while, answered, and asked again. False: not this one, or not any longer. */
 bool verbs_wait_for_node(struct request *rq);
 /* An order that the registry itself carries out. */
 void verb_registry_restore(struct request *rq, const struct reg_job *j);
@@ -48,7 +48,7 @@ void verbs_forward_or(struct request *rq, const char *url, void (*otherwise)(str
 /* doc.c: documents as INTERFACE promises them. */
 json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, const char *state);
 json_t *doc_exit(const Cpa__Exit *x, const char *state);
-json_t *doc_time(int64_t real_ns); /* null for 0 */
+json_t *doc_time(int64_t real_ns);  /* null for 0 */
 json_t *doc_text(const char *text); /* a reason may quote a path of any bytes, or be cut inside a character */
 
 #endif

@@ -24,9 +24,11 @@ static struct asked *waiting; /* for a level above to hold it; one list, one loo
 static void answer(struct asked *q, struct job *j, uint32_t level)
 {
 	Cpa__Past *p = job_history_find(j, q->generation);
-	request_reply(q->rq, json_pack("{s:I,s:i,s:f,s:I}", "generation", (json_int_t)q->generation, "level", (int)level,
-				       "frozen_seconds", (double)q->frozen_ns / 1e9, "size_bytes",
-				       (json_int_t)(p ? p->size : 0)), NULL, 0);
+	request_reply(q->rq,
+	              json_pack("{s:I,s:i,s:f,s:I}", "generation", (json_int_t)q->generation, "level", (int)level,
+	                        "frozen_seconds", (double)q->frozen_ns / 1e9, "size_bytes",
+	                        (json_int_t)(p ? p->size : 0)),
+	              NULL, 0);
 	free(q);
 }
 
@@ -56,8 +58,9 @@ void verbs_checkpoint_look(struct agent *a)
 			continue;
 		}
 		request_fail(q->rq, ERR_TIMEOUT,
-			     "generation %llu is complete at level %u, but level %u does not hold it yet; see cpagent status",
-			     (unsigned long long)q->generation, level, q->level);
+		             "generation %llu is complete at level %u, but level %u does not hold it yet; see "
+		             "cpagent status",
+		             (unsigned long long)q->generation, level, q->level);
 		free(q);
 	}
 }
@@ -88,18 +91,20 @@ void verb_checkpoint(struct request *rq, struct job *j)
 	if (verbs_refuse_ended(rq, j))
 		return;
 	if (level > 1 && !j->agent->standing) {
-		request_fail(rq, ERR_FAILED, "this node has no parent that could hold level %lld; start cpagentd with --parent",
-			     (long long)level);
+		request_fail(rq, ERR_FAILED,
+		             "this node has no parent that could hold level %lld; start cpagentd with --parent",
+		             (long long)level);
 		return;
 	}
 	uint32_t top = standing_top(j->agent);
 	if (top && level > top) {
-		request_fail(rq, ERR_USAGE, "there is no level %lld: the top of this cluster is level %u", (long long)level, top);
+		request_fail(rq, ERR_USAGE, "there is no level %lld: the top of this cluster is level %u",
+		             (long long)level, top);
 		return;
 	}
 	if (j->state == JOB_FROZEN) {
-		request_fail(rq, ERR_FAILED, "%s: it is frozen because its node's lease ran out (%s)", j->spec->name,
-			     standing_why(j->agent));
+		request_fail(rq, ERR_FAILED, "%s: it is frozen because its node's lease ran out (%s)",
+		             j->spec->name, standing_why(j->agent));
 		return;
 	}
 	struct asked *q = calloc(1, sizeof *q);

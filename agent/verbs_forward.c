@@ -57,7 +57,8 @@ struct forward {
 	uv_timer_t watch;
 };
 
-/* It may be that an agent has just died, and another takes its place. Only where the user asked is it tried again. */
+/* It may be that an agent has just died, and another takes its place. Only where the user asked is it tried again.
+ */
 static bool retry_unanswered(struct request *rq, const struct forward_how *how)
 {
 	int64_t now = clock_boot_ns();
@@ -84,7 +85,8 @@ static void refused(struct forward *f, struct request *rq, const struct call_rep
 	} else if (r->code == ERR_NOT_FOUND && f->how.unknown) {
 		f->how.unknown(rq);
 	} else {
-		err_set(&e, r->code < 0 ? r->code : ERR_FAILED, "%s", r->text && *r->text ? r->text : "no reason given");
+		err_set(&e, r->code < 0 ? r->code : ERR_FAILED, "%s",
+		        r->text && *r->text ? r->text : "no reason given");
 		request_fail_launch(rq, r->answer->launch_status, &e);
 	}
 }
@@ -105,8 +107,9 @@ static void on_forwarded(void *ctx, const struct call_reply *r)
 {
 	struct forward *f = ctx;
 	struct request *rq = f->rq;
-	json_t *doc = rq && r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_CONTROL ?
-			      json_loadb((char *)r->answer->control.data, r->answer->control.len, 0, NULL) : NULL;
+	json_t *doc = rq && r->code == 0 && r->answer->what_case == CPA__ANSWER__WHAT_CONTROL
+	                      ? json_loadb((char *)r->answer->control.data, r->answer->control.len, 0, NULL)
+	                      : NULL;
 	f->rq = NULL;
 	if (doc)
 		pass_back(f, rq, doc, r);
@@ -117,8 +120,8 @@ static void on_forwarded(void *ctx, const struct call_reply *r)
 	uv_close((uv_handle_t *)&f->watch, free_handle);
 }
 
-/* Some answers take minutes, but nobody shall wait minutes for an agent that is dead. One that lives is heard: the bus
- * greets whoever it waits for. */
+/* Some answers take minutes, but nobody shall wait minutes for an agent that is dead. One that lives is heard: the
+ * bus greets whoever it waits for. */
 static void on_watch(uv_timer_t *t)
 {
 	struct forward *f = t->data;

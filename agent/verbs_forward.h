@@ -10,7 +10,8 @@ typedef void forward_fn(struct request *rq);
 struct forward_how {
 	const char *what; /* the other agent, for the error when it does not answer */
 	int64_t timeout;  /* for its answer */
-	bool until_ended; /* an answer that the job has not ended yet: the request is handled anew, wherever the job is then */
+	bool until_ended; /* an answer that the job has not ended yet: the request is handled anew, wherever the
+	                     job is then */
 	bool patient;     /* agents that do not answer may do so in a while: handled anew for a minute */
 	forward_fn *unanswered; /* nobody answers; NULL: see patient, else an error */
 	forward_fn *unknown;    /* it does not know the job; NULL: its error is passed back */

@@ -29,7 +29,7 @@ void verb_signal(struct request *rq, struct job *j)
 		return;
 	} else if (job_signal(j, (int)signo) < 0) {
 		request_fail(rq, ERR_FAILED, "%s: it is %s: %s; try again in a moment", j->spec->name,
-			     job_state_name(j->state), strerror(errno));
+		             job_state_name(j->state), strerror(errno));
 	} else {
 		request_reply(rq, NULL, NULL, 0);
 	}
@@ -60,8 +60,9 @@ static bool want_force(struct request *rq, const char *name, enum job_state stat
 
 static struct source_wish wish_of(const struct request *rq, enum restart_mode mode)
 {
-	struct source_wish w = { .mode = mode, .level = (int)request_number(rq, "level", 0),
-				 .generation = (uint64_t)request_number(rq, "generation", 0) };
+	struct source_wish w = { .mode = mode,
+		                 .level = (int)request_number(rq, "level", 0),
+		                 .generation = (uint64_t)request_number(rq, "generation", 0) };
 	if (w.generation) /* a snapshot was named */
 		w.mode = MODE_PROCESS;
 	return w;
@@ -74,14 +75,16 @@ void verb_restore(struct request *rq, struct job *j)
 	const char *node = request_text(rq, "node");
 	struct source_wish wish = wish_of(rq, (enum restart_mode)j->spec->mode);
 	if (node && strcmp(node, j->agent->cfg.name) != 0) {
-		request_fail(rq, ERR_NOT_FOUND, "%s: no such node: this agent has no registry that knows others", node);
+		request_fail(rq, ERR_NOT_FOUND, "%s: no such node: this agent has no registry that knows others",
+		             node);
 		return;
 	}
 	if (!want_force(rq, j->spec->name, j->state))
 		return;
 	if (j->busy) {
-		request_fail(rq, ERR_FAILED, "%s: it is being checkpointed or restored right now; try again in a moment",
-			     j->spec->name);
+		request_fail(rq, ERR_FAILED,
+		             "%s: it is being checkpointed or restored right now; try again in a moment",
+		             j->spec->name);
 		return;
 	}
 	struct start_from *from = start_from_wish(j, &wish, &e);
@@ -110,8 +113,10 @@ static void on_moved(void *ctx, int code, const char *text, int launch_status)
 	if (code < 0 || !j)
 		request_fail(m->rq, code < 0 ? code : ERR_FAILED, "%s", text ? text : "the job is gone");
 	else
-		request_reply(m->rq, json_pack("{s:s,s:s,s:i}", "job", m->job, "node", j->owner, "incarnation",
-					       (int)j->incarnation), NULL, 0);
+		request_reply(m->rq,
+		              json_pack("{s:s,s:s,s:i}", "job", m->job, "node", j->owner, "incarnation",
+		                        (int)j->incarnation),
+		              NULL, 0);
 	free(m);
 }
 
@@ -150,10 +155,10 @@ static json_t *doc_past(const Cpa__Past *p, bool can_restore)
 	json_t *levels = json_array();
 	for (size_t i = 0; i < p->n_levels; i++)
 		json_array_append_new(levels, json_integer(p->levels[i]));
-	json_t *doc = json_pack("{s:I,s:o,s:o,s:I,s:I,s:f,s:o,s:b}", "generation", (json_int_t)p->generation, "time",
-				doc_time(p->time_ns), "reason", doc_text(p->reason), "size_bytes", (json_int_t)p->size,
-				"stored_bytes", (json_int_t)p->stored, "frozen_seconds", (double)p->frozen_ns / 1e9,
-				"levels", levels, "restorable", can_restore);
+	json_t *doc = json_pack("{s:I,s:o,s:o,s:I,s:I,s:f,s:o,s:b}", "generation", (json_int_t)p->generation,
+	                        "time", doc_time(p->time_ns), "reason", doc_text(p->reason), "size_bytes",
+	                        (json_int_t)p->size, "stored_bytes", (json_int_t)p->stored, "frozen_seconds",
+	                        (double)p->frozen_ns / 1e9, "levels", levels, "restorable", can_restore);
 	json_object_set_new(doc, "incarnation", json_integer(p->incarnation));
 	json_object_set_new(doc, "node", json_string(p->node));
 	json_object_set_new(doc, "note", p->note[0] ? doc_text(p->note) : json_null());
@@ -165,5 +170,6 @@ void verb_history(struct request *rq, struct job *j)
 	json_t *list = json_array();
 	for (size_t i = 0; i < j->n_history; i++)
 		json_array_append_new(list, doc_past(j->history[i], restorable(j, i)));
-	request_reply(rq, json_pack("{s:s,s:s,s:o}", "job", j->id, "name", j->spec->name, "generations", list), NULL, 0);
+	request_reply(rq, json_pack("{s:s,s:s,s:o}", "job", j->id, "name", j->spec->name, "generations", list),
+	              NULL, 0);
 }

@@ -15,17 +15,17 @@ static json_t *doc_vars(const struct arena_var *vars, size_t n)
 	json_t *list = json_array();
 	for (size_t i = 0; i < n; i++) {
 		const char *type = arena_type_name(vars[i].type);
-		json_array_append_new(list, json_pack("{s:s,s:s,s:I}", "name", vars[i].name, "type", type ? type : "bytes",
-						      "count", (json_int_t)vars[i].count));
+		json_array_append_new(list, json_pack("{s:s,s:s,s:I}", "name", vars[i].name, "type",
+		                                      type ? type : "bytes", "count", (json_int_t)vars[i].count));
 	}
 	return list;
 }
 
 static json_t *doc_key(const struct job *j, const struct arena_key *k)
 {
-	json_t *doc = json_pack("{s:s,s:I,s:i,s:I,s:o,s:o}", "key", k->key, "version", (json_int_t)k->version, "level",
-				(int)(k->level ? k->level : 1), "bytes", (json_int_t)k->bytes, "time",
-				doc_time(k->time_ns), "vars", doc_vars(k->vars, k->n));
+	json_t *doc = json_pack("{s:s,s:I,s:i,s:I,s:o,s:o}", "key", k->key, "version", (json_int_t)k->version,
+	                        "level", (int)(k->level ? k->level : 1), "bytes", (json_int_t)k->bytes, "time",
+	                        doc_time(k->time_ns), "vars", doc_vars(k->vars, k->n));
 	if (!doc) /* a key that is not UTF-8 */
 		return NULL;
 	json_object_set_new(doc, "incarnation", json_integer(k->incarnation));
@@ -36,9 +36,10 @@ static json_t *doc_key(const struct job *j, const struct arena_key *k)
 
 static int broken(const struct job *j, int rc, struct err *e)
 {
-	return err_set(e, ERR_FAILED,
-		       "%s: its arena is broken (%s); a restart takes the keys from a snapshot or from a level above",
-		       j->spec->name, strerror(-rc));
+	return err_set(
+	        e, ERR_FAILED,
+	        "%s: its arena is broken (%s); a restart takes the keys from a snapshot or from a level above",
+	        j->spec->name, strerror(-rc));
 }
 
 static int open_reader(const struct job *j, struct arena_reader *r, struct err *e)
@@ -108,9 +109,11 @@ static void answer_value(struct request *rq, const struct arena_value *v)
 	if (!bytes)
 		request_fail(rq, ERR_FAILED, "out of memory");
 	else
-		request_reply(rq, json_pack("{s:o,s:I,s:i}", "vars", doc_vars(v->info.vars, v->info.n), "version",
-					    (json_int_t)v->info.version, "level", (int)(v->info.level ? v->info.level : 1)),
-			      bytes, len);
+		request_reply(rq,
+		              json_pack("{s:o,s:I,s:i}", "vars", doc_vars(v->info.vars, v->info.n), "version",
+		                        (json_int_t)v->info.version, "level",
+		                        (int)(v->info.level ? v->info.level : 1)),
+		              bytes, len);
 }
 
 void verb_get(struct request *rq, struct job *j)
@@ -131,12 +134,14 @@ void verb_get(struct request *rq, struct job *j)
 	r.max_bytes = CONTROL_DATA_MAX;
 	int rc = arena_read_value(&r, key, 0, &v, NULL);
 	if (rc == -ENOENT)
-		request_fail(rq, ERR_NOT_FOUND, "%s: job %s has no such key; cpagent keys lists them", key, j->spec->name);
+		request_fail(rq, ERR_NOT_FOUND, "%s: job %s has no such key; cpagent keys lists them", key,
+		             j->spec->name);
 	else if (rc < 0)
 		request_fail(rq, ERR_FAILED, "%s: cannot be read: %s", key, strerror(-rc));
 	else if (level > 1 && v.info.level < (uint32_t)level)
 		request_fail(rq, ERR_NOT_FOUND, "%s: version %llu has reached level %u, not %lld", key,
-			     (unsigned long long)v.info.version, v.info.level ? v.info.level : 1, (long long)level);
+		             (unsigned long long)v.info.version, v.info.level ? v.info.level : 1,
+		             (long long)level);
 	else
 		answer_value(rq, &v);
 	arena_value_free(&v);

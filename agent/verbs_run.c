@@ -55,9 +55,9 @@ static bool has_nul(const ProtobufCBinaryData *b)
 /* Numbers that mean something, or an amount of time that fits. */
 static bool known_words(const Cpa__Spec *spec)
 {
-	return spec->mode <= CPA__MODE__KEYED && spec->restart <= CPA__RESTART__TEMPORARY && spec->files <= CPA__FILES__CARRY &&
-	       spec->tcp <= CPA__TCP__ESTABLISHED && spec->every_ns <= INT64_MAX / 2 && spec->max_seconds_ns <= INT64_MAX / 2 &&
-	       spec->level <= 99;
+	return spec->mode <= CPA__MODE__KEYED && spec->restart <= CPA__RESTART__TEMPORARY &&
+	       spec->files <= CPA__FILES__CARRY && spec->tcp <= CPA__TCP__ESTABLISHED &&
+	       spec->every_ns <= INT64_MAX / 2 && spec->max_seconds_ns <= INT64_MAX / 2 && spec->level <= 99;
 }
 
 static int check_spec(Cpa__Spec *spec, struct err *e)
@@ -68,13 +68,17 @@ static int check_spec(Cpa__Spec *spec, struct err *e)
 		if (has_nul(&spec->argv[i]))
 			return err_set(e, ERR_USAGE, "an argument holds a zero byte");
 	for (size_t i = 0; i < spec->n_env; i++)
-		if (has_nul(&spec->env[i]) || !spec->env[i].len || !memchr(spec->env[i].data, '=', spec->env[i].len))
+		if (has_nul(&spec->env[i]) || !spec->env[i].len ||
+		    !memchr(spec->env[i].data, '=', spec->env[i].len))
 			return err_set(e, ERR_USAGE, "an environment variable is not of the form NAME=VALUE");
 	if (spec->name[0] && !seal_name_ok(spec->name))
-		return err_set(e, ERR_USAGE, "%s: not a job's name; use letters, digits, '.', '_' and '-', at most 64",
-			       spec->name);
+		return err_set(e, ERR_USAGE,
+		               "%s: not a job's name; use letters, digits, '.', '_' and '-', at most 64",
+		               spec->name);
 	if (!known_words(spec))
-		return err_set(e, ERR_USAGE, "the request asks for something unknown here; is the cpagent command of another version?");
+		return err_set(
+		        e, ERR_USAGE,
+		        "the request asks for something unknown here; is the cpagent command of another version?");
 	if (spec->keep > JOBS_KEEP_MAX)
 		return err_set(e, ERR_USAGE, "--keep: at most %d generations can be kept", JOBS_KEEP_MAX);
 	if (spec->keep == 0)
@@ -91,7 +95,8 @@ static Cpa__Spec *take_spec(struct request *rq, struct err *e)
 		err_set(e, ERR_USAGE, "the request holds no job; is the cpagent command of another version?");
 		return NULL;
 	}
-	if (check_spec(spec, e) < 0 || submitter_check(rq, spec, e) < 0 || fs_read("/proc/sys/kernel/random/uuid", 64, &uuid, &n, e) < 0) {
+	if (check_spec(spec, e) < 0 || submitter_check(rq, spec, e) < 0 ||
+	    fs_read("/proc/sys/kernel/random/uuid", 64, &uuid, &n, e) < 0) {
 		cpa__spec__free_unpacked(spec, NULL);
 		return NULL;
 	}
@@ -141,8 +146,9 @@ void verbs_run_registry_lost(struct agent *a)
 		asking = r->next;
 		r->given_up = true;
 		err_set(&e, ERR_FAILED,
-			"the registry does not answer (%s), and whether it took job %s is not known; see cpagent ps when it is back",
-			standing_why(a), r->spec->name);
+		        "the registry does not answer (%s), and whether it took job %s is not known; see cpagent "
+		        "ps when it is back",
+		        standing_why(a), r->spec->name);
 		request_fail_launch(r->rq, 125, &e);
 		r->rq = NULL;
 	}
@@ -195,8 +201,10 @@ static void ask_registry(struct running *r)
 static void answer_restored(struct running *r, const struct job *j)
 {
 	if (job_live(j->state))
-		request_reply(r->rq, json_pack("{s:s,s:s,s:i}", "job", j->id, "node", j->agent->cfg.name, "incarnation",
-					       (int)j->incarnation), NULL, 0);
+		request_reply(r->rq,
+		              json_pack("{s:s,s:s,s:i}", "job", j->id, "node", j->agent->cfg.name, "incarnation",
+		                        (int)j->incarnation),
+		              NULL, 0);
 	else
 		request_fail(r->rq, ERR_FAILED, "%s: it could not be restored: %s", j->spec->name, j->why);
 	free_running(r);
@@ -231,7 +239,8 @@ static int name_is_free(struct agent *a, const Cpa__Spec *spec, struct err *e)
 {
 	for (struct job *j = a->jobs->first; j; j = j->next)
 		if (!job_ended(j->state) && j->spec->uid == spec->uid && strcmp(j->spec->name, spec->name) == 0)
-			return err_set(e, ERR_FAILED, "%s: a job of that name is running; choose another --name", spec->name);
+			return err_set(e, ERR_FAILED, "%s: a job of that name is running; choose another --name",
+			               spec->name);
 	return 0;
 }
 
@@ -275,15 +284,18 @@ void verb_run(struct request *rq)
 	if (a->registrar || standing_has_registry(a)) {
 		ask_registry(r);
 	} else if (!a->jobs) {
-		settled(r, ERR_FAILED, "this agent is not of level 1 and runs no jobs, and its registry does not answer", 0);
+		settled(r, ERR_FAILED,
+		        "this agent is not of level 1 and runs no jobs, and its registry does not answer", 0);
 	} else if (strcmp(spec->node, a->cfg.name) != 0) {
-		err_set(&e, ERR_NOT_FOUND, "%s: no such node: this agent has no registry that knows others%s%s", spec->node,
-			a->standing ? "; " : "", a->standing ? standing_why(a) : "");
+		err_set(&e, ERR_NOT_FOUND, "%s: no such node: this agent has no registry that knows others%s%s",
+		        spec->node, a->standing ? "; " : "", a->standing ? standing_why(a) : "");
 		settled(r, e.code, e.text, 0);
 	} else if (!standing_may_run(a)) {
 		err_set(&e, ERR_FAILED,
-			"no job can be started here: this node's lease has run out and its registry does not answer (%s); "
-			"look at the network and at the agent above", standing_why(a));
+		        "no job can be started here: this node's lease has run out and its registry does not "
+		        "answer (%s); "
+		        "look at the network and at the agent above",
+		        standing_why(a));
 		settled(r, e.code, e.text, 0);
 	} else {
 		start_here(r);

@@ -83,12 +83,12 @@ void verb_ps(struct request *rq)
 
 static json_t *doc_agent(const Cpa__Agent *a, const char *state, uint32_t jobs, double lag)
 {
-	json_t *doc = json_pack("{s:s,s:i,s:s,s:o,s:o,s:i,s:I,s:I,s:o,s:o,s:o}", "name", a->name, "level", (int)a->level,
-				"state", state, "parent", a->parent[0] ? json_string(a->parent) : json_null(), "children",
-				json_array(), "jobs", (int)jobs, "memory_bytes", (json_int_t)a->memory_bytes,
-				"memory_budget_bytes", (json_int_t)a->memory_budget_bytes, "last_update",
-				doc_time(a->last_update_ns), "last_save", doc_time(a->last_save_ns), "lag_seconds",
-				lag >= 0 ? json_real(lag) : json_null());
+	json_t *doc = json_pack(
+	        "{s:s,s:i,s:s,s:o,s:o,s:i,s:I,s:I,s:o,s:o,s:o}", "name", a->name, "level", (int)a->level, "state",
+	        state, "parent", a->parent[0] ? json_string(a->parent) : json_null(), "children", json_array(),
+	        "jobs", (int)jobs, "memory_bytes", (json_int_t)a->memory_bytes, "memory_budget_bytes",
+	        (json_int_t)a->memory_budget_bytes, "last_update", doc_time(a->last_update_ns), "last_save",
+	        doc_time(a->last_save_ns), "lag_seconds", lag >= 0 ? json_real(lag) : json_null());
 	json_object_set_new(doc, "url", json_string(a->url));
 	return doc;
 }
@@ -97,11 +97,14 @@ static void add_children(json_t *list)
 {
 	size_t i, k;
 	json_t *child, *parent;
-	json_array_foreach(list, i, child) {
+	json_array_foreach(list, i, child)
+	{
 		const char *above = json_string_value(json_object_get(child, "parent"));
-		json_array_foreach(list, k, parent) {
+		json_array_foreach(list, k, parent)
+		{
 			if (above && strcmp(above, json_string_value(json_object_get(parent, "name"))) == 0)
-				json_array_append(json_object_get(parent, "children"), json_object_get(child, "name"));
+				json_array_append(json_object_get(parent, "children"),
+				                  json_object_get(child, "name"));
 		}
 	}
 }
@@ -152,7 +155,8 @@ void verb_save(struct request *rq)
 		request_fail(rq, ERR_DENIED, "only root may tell an agent to save what it holds");
 	else if (!rq->agent->collector)
 		request_fail(rq, ERR_FAILED,
-			     "this agent is of level 1 and keeps nothing on disk; ask one above it: cpagent --run DIR save");
+		             "this agent is of level 1 and keeps nothing on disk; ask one above it: cpagent --run "
+		             "DIR save");
 	else
 		collect_save(rq->agent, on_saved, rq);
 }
@@ -165,7 +169,7 @@ static json_t *doc_end(const struct reg_job *j, const char *state, bool ended)
 	x.code = j->ending.code;
 	x.signal = j->ending.signal;
 	return json_pack("{s:s,s:o,s:b,s:i,s:i,s:o}", "state", state, "exit", doc_exit(&x, state), "ended", ended,
-			 "stdout", 0, "stderr", 0, "reason", doc_text(j->why));
+	                 "stdout", 0, "stderr", 0, "reason", doc_text(j->why));
 }
 
 void verb_elsewhere(struct request *rq, const struct reg_job *j)
@@ -183,7 +187,7 @@ void verb_elsewhere(struct request *rq, const struct reg_job *j)
 		request_fail(rq, ERR_FAILED, "%s: it is %s, and its node has forgotten it", j->spec.name, state);
 	else if (strcmp(rq->verb, "stop") != 0)
 		request_fail(rq, ERR_FAILED, "%s: it is %s and no node has taken it yet: %s", j->spec.name, state,
-			     j->why[0] ? j->why : "none is there");
+		             j->why[0] ? j->why : "none is there");
 	else if (registrar_stop(rq->agent, j->spec.uuid, &e) < 0)
 		request_fail_err(rq, &e);
 	else
