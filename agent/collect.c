@@ -93,15 +93,6 @@ void collect_offer(struct agent *a, const char *name, const Cpa__Offer *offer)
 	collect_next(c);
 }
 
-void collect_held_above(struct agent *a, const char *job, const Cpa__Holding *h)
-{
-	struct origin *o = table_get(&a->collector->origins, job);
-	if (!o)
-		return;
-	*(h->what == CPA__WHAT__KEYSET ? &o->above_keyset : &o->above_generation) = h->number;
-	*(h->what == CPA__WHAT__KEYSET ? &o->keyset_level : &o->generation_level) = h->level;
-}
-
 void collect_fill_stock(struct agent *a, Cpa__Stock *s)
 {
 	struct origin *o = table_get(&a->collector->origins, s->spec->job);
@@ -111,23 +102,40 @@ void collect_fill_stock(struct agent *a, Cpa__Stock *s)
 		s->keyset_level = o->keyset_level;
 }
 
-void collect_remember(struct collector *k, const char *job, const char *url)
+static struct origin *origin_of(struct collector *k, const char *job)
 {
 	struct origin *o = table_get(&k->origins, job);
-	if (!o) {
-		o = calloc(1, sizeof *o);
-		if (!o)
-			return;
-		core_copy(o->job, sizeof o->job, job);
-		table_put(&k->origins, o->job, o);
-	}
-	core_copy(o->url, sizeof o->url, url);
+	if (o)
+		return o;
+	o = calloc(1, sizeof *o);
+	if (!o)
+		return NULL;
+	core_copy(o->job, sizeof o->job, job);
+	table_put(&k->origins, o->job, o);
+	return o;
+}
+
+void collect_remember(struct collector *k, const char *job, const char *url)
+{
+	struct origin *o = origin_of(k, job);
+	if (o)
+		core_copy(o->url, sizeof o->url, url);
+}
+
+/* Also of a job that no child lists any more: what is held of it is carried up all the same. */
+void collect_held_above(struct agent *a, const char *job, const Cpa__Holding *h)
+{
+	struct origin *o = origin_of(a->collector, job);
+	if (!o)
+		return;
+	*(h->what == CPA__WHAT__KEYSET ? &o->above_keyset : &o->above_generation) = h->number;
+	*(h->what == CPA__WHAT__KEYSET ? &o->keyset_level : &o->generation_level) = h->level;
 }
 
 const char *collect_source(struct agent *a, const char *job)
 {
 	struct origin *o = table_get(&a->collector->origins, job);
-	return o ? o->url : NULL;
+	return o && o->url[0] ? o->url : NULL;
 }
 
 void collect_forget(struct collector *k, const char *job)

@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 
 #define LEVEL_WAIT_NS (120 * NS_PER_S)
+#define OFFER_AGAIN_NS (2 * NS_PER_S)
 
 struct asked {
 	struct asked *next;
@@ -16,7 +17,7 @@ struct asked {
 	char job[CORE_UUID];
 	uint32_t level;
 	uint64_t generation;
-	int64_t frozen_ns, give_up;
+	int64_t frozen_ns, give_up, offer_at;
 };
 
 static struct asked *waiting; /* for a level above to hold it; one list, one loop */
@@ -49,6 +50,10 @@ void verbs_checkpoint_look(struct agent *a)
 		struct job *j = jobs_find(a, q->job);
 		uint32_t level = j ? level_reached(j, q->generation) : 0;
 		if (level < q->level && now < q->give_up && !q->rq->gone && j) {
+			if (now >= q->offer_at) { /* a parent that was restarted may not have known us when it was offered */
+				q->offer_at = now + OFFER_AGAIN_NS;
+				levels_offer(j, q->level, true);
+			}
 			p = &q->next;
 			continue;
 		}
@@ -80,6 +85,7 @@ static void on_snapshot(void *ctx, struct job *j, uint64_t generation, int64_t f
 		return;
 	}
 	levels_offer(j, q->level, true);
+	q->offer_at = clock_boot_ns() + OFFER_AGAIN_NS;
 	q->give_up = clock_boot_ns() + LEVEL_WAIT_NS;
 	q->next = waiting;
 	waiting = q;
