@@ -13,13 +13,13 @@ static uint32_t *table_base(struct arena *a, uint32_t table)
 	return (uint32_t *)(void *)(a->base + arena_table_at(table));
 }
 
-struct arena_record *index_at(struct arena *a, uint32_t table, uint64_t bucket)
+/* The record that a bucket's word names; NULL when it names none. */
+static struct arena_record *record_of(struct arena *a, uint32_t word)
 {
-	uint32_t b = load_acquire(&table_base(a, table)[bucket]);
-	uint64_t at = ((uint64_t)b - 1) * ARENA_UNIT;
+	uint64_t at = ((uint64_t)word - 1) * ARENA_UNIT;
 	struct arena_record *r;
 
-	if (b == ARENA_BUCKET_EMPTY || b == ARENA_BUCKET_GONE || at + ARENA_UNIT > a->heap_bytes)
+	if (word == ARENA_BUCKET_EMPTY || word == ARENA_BUCKET_GONE || at + ARENA_UNIT > a->heap_bytes)
 		return NULL;
 	r = (struct arena_record *)(void *)(a->heap + at);
 	if (r->slots < 2 || r->slots > ARENA_SLOTS_MAX ||
@@ -28,14 +28,20 @@ struct arena_record *index_at(struct arena *a, uint32_t table, uint64_t bucket)
 	return r;
 }
 
+struct arena_record *index_at(struct arena *a, uint32_t table, uint64_t bucket)
+{
+	return record_of(a, load_acquire(&table_base(a, table)[bucket]));
+}
+
 static int is_key(struct arena_record *r, const struct key *k)
 {
 	return r->hash == k->hash && r->name_bytes == k->bytes &&
 	       memcmp(record_name(r), k->name, k->bytes) == 0;
 }
 
-/* The bucket of a key in a table; -1 if it is not there. *room: a bucket that it could be put into. */
-static int64_t probe(struct arena *a, uint32_t table, const struct key *k, int64_t *room)
+/* The bucket of a key in a table, and its record; -1 if it is not there. *room: a bucket that it could be put into.
+ * Each bucket is read once: without lock 0 the table may be given up and emptied at any moment. */
+static int64_t probe(struct arena *a, uint32_t table, const struct key *k, int64_t *room, struct arena_record **found)
 {
 	uint64_t mask = table_buckets(table) - 1, i, b = k->hash & mask;
 	struct arena_record *r;
@@ -48,9 +54,11 @@ static int64_t probe(struct arena *a, uint32_t table, const struct key *k, int64
 			*room = (int64_t)b;
 		if (word == ARENA_BUCKET_EMPTY)
 			break;
-		r = index_at(a, table, b);
-		if (r && is_key(r, k))
+		r = record_of(a, word);
+		if (r && is_key(r, k)) {
+			*found = r;
 			return (int64_t)b;
+		}
 	}
 	return -1;
 }
@@ -64,15 +72,14 @@ uint32_t index_table(struct arena *a)
 
 struct arena_record *index_find(struct arena *a, const struct key *k)
 {
-	uint32_t table, moves;
-	int64_t b, room;
+	struct arena_record *found = NULL;
+	uint32_t moves;
+	int64_t room;
 
-	do {
+	do
 		moves = load_acquire(&a->head->moves);
-		table = index_table(a);
-		b = probe(a, table, k, &room);
-	} while (b < 0 && moves != load_acquire(&a->head->moves));
-	return b < 0 ? NULL : index_at(a, table, (uint64_t)b);
+	while (probe(a, index_table(a), k, &room, &found) < 0 && moves != load_acquire(&a->head->moves));
+	return found;
 }
 
 /* Fill table `to` with what `from` has, and name it. -ENOSPC: no room, or no memory. */
@@ -144,12 +151,13 @@ static int insert(struct arena *a, const struct key *k, struct arena_record **r)
 	uint64_t at;
 	uint32_t table, *bucket;
 	int64_t room;
+	struct arena_record *had;
 	int rc = make_room(a, index_table(a));
 
 	if (rc || (rc = make_record(a, k, &at)))
 		return rc;
 	table = index_table(a);
-	if (probe(a, table, k, &room) >= 0 || room < 0)
+	if (probe(a, table, k, &room, &had) >= 0 || room < 0)
 		return -EPROTO; /* the key's lock keeps everyone else from inserting it */
 	bucket = &table_base(a, table)[room];
 	if (*bucket == ARENA_BUCKET_GONE && h->gone)
@@ -174,6 +182,7 @@ int index_add(struct arena *a, const struct key *k, struct arena_record **r)
 int index_remove(struct arena *a, const struct key *k)
 {
 	struct arena_header *h = a->head;
+	struct arena_record *r = NULL;
 	uint32_t table;
 	int64_t b, room;
 	int rc = lock_take(a, 0);
@@ -181,9 +190,9 @@ int index_remove(struct arena *a, const struct key *k)
 	if (rc)
 		return rc;
 	table = index_table(a);
-	b = probe(a, table, k, &room);
+	b = probe(a, table, k, &room, &r);
 	if (b >= 0) {
-		store_release(&index_at(a, table, (uint64_t)b)->commit, 0);
+		store_release(&r->commit, 0);
 		store_release(&table_base(a, table)[b], ARENA_BUCKET_GONE);
 		store_relaxed(&h->gone, h->gone + 1);
 		if (h->keys)

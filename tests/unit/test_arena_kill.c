@@ -490,8 +490,11 @@ static void *thread_on_its_keys(void *arg)
 
 	for (i = 1; i < 4000; i++) {
 		snprintf(key, sizeof key, "t%s %lu", (const char *)arg, i % 300);
-		bad += put(shared, key, WORDS, i) != 0;
-		bad += get(shared, key, WORDS) != i;
+		int rc = put(shared, key, WORDS, i);
+		uint64_t got = get(shared, key, WORDS);
+		if (rc != 0 || got != i)
+			printf("    %s: put %d, got %lu instead of %lu\n", key, rc, got, i);
+		bad += rc != 0 || got != i;
 	}
 	return bad ? arg : NULL;
 }
