@@ -189,7 +189,7 @@ static void perform(struct upward *s, const struct node_action *act)
 		standing_perform_job(s, act);
 		break;
 	case NODE_STANDING:
-		if (act->old == STANDING_LEASED)
+		if (act->now_is == STANDING_FENCED) /* until then it may be back: it hears the call again */
 			verbs_run_registry_lost(a);
 		log_info("standing", "%s --> %s parent=%s registry=%s%s%s", standing_name(act->old),
 		         standing_name(act->now_is), a->cfg.parents.item[s->parent], s->registry_name,
