@@ -514,27 +514,6 @@ static void an_agent_that_is_not_root_runs_jobs_plainly_only(void)
 	CU_ASSERT_EQUAL(WEXITSTATUS(status), 0);
 }
 
-static void true_starts_and_ends_within_10_ms(void)
-{
-	int64_t best = INT64_MAX;
-	for (int i = 0; i < 20; i++) {
-		struct run r;
-		char *argv[] = { (char *)"/bin/true", NULL };
-		prepare(&r, argv);
-		int64_t t = clock_boot_ns();
-		start(&r);
-		finish(&r);
-		t = clock_boot_ns() - t;
-		CU_ASSERT_EQUAL(exit_of(&r).code, 0);
-		best = t < best ? t : best;
-		clean(&r);
-	}
-	printf("    best of 20: %.1f ms\n", (double)best / 1e6);
-#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
-	CU_ASSERT(best < 10 * NS_PER_MS);
-#endif
-}
-
 static const struct test tests[] = {
 	{ "the exit code is left and passed on", the_exit_code_is_left_and_passed_on },
 	{ "a killing signal is left and passed on", a_killing_signal_is_left_and_passed_on },
@@ -564,7 +543,6 @@ static const struct test tests[] = {
 	{ "a large environment arrives whole", a_large_environment_arrives_whole },
 	{ "a plain job has no namespaces and still reports", a_plain_job_has_no_namespaces_and_still_reports },
 	{ "an agent that is not root runs jobs plainly only", an_agent_that_is_not_root_runs_jobs_plainly_only },
-	{ "true starts and ends within 10 ms", true_starts_and_ends_within_10_ms },
 };
 
 int main(void)
