@@ -68,7 +68,7 @@ static double one(struct job *j, bool raw, double *whole_ms)
 	off_t from = size_of(job_stdout(j, path));
 	if (raw ? raw_dump(j) != 0 : job_take(j) != 0)
 		return -1;
-	if (!job_goes_on(j, 1) && size_of(path) == from)
+	if (size_of(path) == from && !job_goes_on(j, 1)) /* it may have said so already */
 		return -1;
 	*whole_ms = (double)j->taken.total_ns / 1e6;
 	return longest_gap(j, from);
