@@ -1,7 +1,6 @@
 """A job outlives its agent: kill -9 of the agent at any moment, and the next one finds the job as it is."""
 import os
 import signal
-import time
 
 import ticks
 from agents import wait_until
@@ -33,9 +32,13 @@ def a_restarted_agent_adopts_a_job_with_its_history(c, n1):
 
 @test
 def an_exit_while_the_agent_was_away_is_not_lost(c, n1):
-    n1.run("--name", "gone", "--restart", "temporary", "--", "sh", "-c", "sleep 0.3; echo bye; exit 5")
+    go = os.path.join(c.shared, "gone-may-end")
+    n1.run("--name", "gone", "--restart", "temporary", "--", "sh", "-c",
+           "until [ -e %s ]; do sleep 0.02; done; echo bye; exit 5" % go)
+    left = n1.path("/run/cpagent/jobs/%s/job/exit" % n1.job("gone")["job"])
     n1.agent_kill()
-    time.sleep(0.6)  # it ends meanwhile
+    open(go, "w").close()
+    wait_until(lambda: os.path.exists(left), 10, "it has ended, and its status is left where the agent finds it")
     n1.agent_start()
     assert n1.cli("wait", "gone", check=False).returncode == 5
     assert n1.cli("logs", "gone").stdout == "bye\n"
