@@ -189,7 +189,9 @@ install: all
 	install -m 755 $(B)/libcpagent.so $(DESTDIR)$(LIBDIR)/libcpagent.so.1
 	ln -sf libcpagent.so.1 $(DESTDIR)$(LIBDIR)/libcpagent.so
 	install -m 644 $(B)/libcpagent.a $(DESTDIR)$(LIBDIR)
+	install -d $(DESTDIR)$(INCLUDEDIR)/cpagent
 	install -m 644 hooks/cpagent.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 hooks/cpagent/*.h $(DESTDIR)$(INCLUDEDIR)/cpagent
 	$(FILL) packaging/cpagent.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/cpagent.pc
 	$(FILL) packaging/systemd/cpagentd.service.in >$(DESTDIR)$(UNITDIR)/cpagentd.service
 	$(FILL) packaging/cpagentd.conf.example >$(DESTDIR)$(SYSCONFDIR)/cpagent/cpagentd.conf.example

@@ -17,17 +17,10 @@
 #ifndef CPAGENT_H
 #define CPAGENT_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "cpagent/var.h"
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#if defined(__GNUC__)
-#define CPA_API __attribute__((visibility("default")))
-#else
-#define CPA_API
 #endif
 
 enum cpa_error {
@@ -45,6 +38,7 @@ enum cpa_error {
 	CPA_ERR_DENIED = -11,  /* not permitted: another user's arena, or a read-only one */
 	CPA_ERR_MEMORY = -12,  /* out of memory */
 	CPA_ERR_SYSTEM = -13,  /* the system refused something; cpa_strerror() says what */
+	CPA_ERR_REGION = -14,  /* a protected region was moved or freed, or there is none of that name */
 };
 
 /* A sentence for a code. For the code that the calling thread got last, it says what it was about (the key, the
@@ -58,30 +52,13 @@ typedef struct cpa cpa;
  * file. *cp is owned by the caller. */
 CPA_API int cpa_open(cpa **cp, const char *where);
 
+/* The same under a name of one's own instead of the program's (an interpreter runs many), and with a budget in bytes
+ * (0: half of the machine's memory) for an arena that has to be made. Where a launcher made one, both are ignored.
+ * name: a file name, at most 200 bytes. */
+CPA_API int cpa_open_named(cpa **cp, const char *where, const char *name, uint64_t budget);
+
 /* Close it; what was checkpointed stays. NULL is allowed. */
 CPA_API void cpa_close(cpa *cp);
-
-/* Element types. The numbers never change. */
-enum cpa_type {
-	CPA_I8 = 1, CPA_U8, CPA_I16, CPA_U16, CPA_I32, CPA_U32, CPA_I64, CPA_U64,
-	CPA_F32 = 9, CPA_F64,
-	CPA_F80 = 11, CPA_F128,  /* long double: 80 bits of x87 in 16 bytes; IEEE quad */
-	CPA_C32 = 13, CPA_C64,   /* complex: of two f32, of two f64 */
-	CPA_C80 = 15, CPA_C128,  /* complex long double */
-	CPA_BOOL = 17, CPA_CHAR = 18, CPA_BYTE = 19,
-};
-
-/* The type's name ("f64") and the size of one element; "?" and 0 for no type. */
-CPA_API const char *cpa_type_name(int type);
-CPA_API size_t cpa_type_size(int type);
-
-/* A variable: count elements of a type at data. */
-struct cpa_var {
-	const char *name;
-	void *data;
-	uint64_t count;
-	uint32_t type; /* enum cpa_type */
-};
 
 /* Commit vars as the next version of key: all of them, or on an error none. The version before stays until then,
  * and survives the caller's death at any instruction. key: UTF-8, 1 to 255 bytes.
@@ -94,6 +71,13 @@ CPA_API int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struc
  * n for the newest that level n holds. Returns 0, or how many newer versions were damaged and passed over.
  * CPA_ERR_CORRUPT: every version is damaged; what the variables hold is undefined. */
 CPA_API int cpa_restore_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n);
+
+/* The same for one version of those that are kept (see cpa_keep()), from this node. CPA_ERR_KEY: it is not there. */
+CPA_API int cpa_restore_version(cpa *cp, const char *key, uint64_t version, const struct cpa_var *vars, size_t n);
+
+/* Keep that many versions of key from now on, 1 to 63 (default 1, the last); the key need not exist yet. Fewer than
+ * there are forgets the oldest. CPA_ERR_FULL. */
+CPA_API int cpa_keep(cpa *cp, const char *key, int versions);
 
 /* Wait until the version of key that is the newest now is held by that level or a higher one.
  * timeout_s: seconds, negative for ever. CPA_ERR_TIMEOUT, CPA_ERR_LEVEL (nobody carries), CPA_ERR_KEY. */
@@ -108,14 +92,18 @@ struct cpa_entry {
 	int64_t time_ns;  /* since 1970 */
 	size_t n;
 	const struct cpa_var *vars; /* names, types and counts; data is NULL */
+	const char *how;            /* "" for variables, "whole copy" or "dirty pages" for protected regions */
 };
 
-/* All keys, sorted: returns their number, *list (NULL for none) freed with cpa_list_free(). Tells the count of an
- * array before it is restored. */
+/* All keys, sorted, without memos: returns their number, *list (NULL for none) freed with cpa_list_free(). */
 CPA_API int cpa_list(cpa *cp, struct cpa_entry **list);
+
+/* One key: tells what it holds before it is restored, so that a caller can allocate. *entry freed with
+ * cpa_list_free(). CPA_ERR_KEY. */
+CPA_API int cpa_query(cpa *cp, const char *key, struct cpa_entry **entry);
 CPA_API void cpa_list_free(struct cpa_entry *list);
 
-/* Forget a key; with NULL, every key. */
+/* Forget a key; with NULL, every key (but no memo, see cpagent/memo.h). */
 CPA_API int cpa_reset(cpa *cp, const char *key);
 
 #define CPA_KEY_MAX 255
@@ -132,45 +120,18 @@ CPA_API const char *cpa_key_join(char *buf, const char *file, const char *functi
 	cpa_restore_vars(cp, key, level, (const struct cpa_var[]){__VA_ARGS__}, \
 			 sizeof((const struct cpa_var[]){__VA_ARGS__}) / sizeof(struct cpa_var))
 
-/* CPA_VAR(x): a scalar; CPA_ARRAY(p, n): n elements from p (for several dimensions, from &p[0][0]); the type comes
- * from the expression, and one that has no type here (a structure) does not compile: use CPA_BYTES(x). */
-#define CPA_VAR(x) {#x, CPA_DATA_(&(x)), 1, CPA_TYPE_(&(x))}
-#define CPA_ARRAY(p, n) {#p, CPA_DATA_(p), (uint64_t)(n), CPA_TYPE_(p)}
-#define CPA_BYTES(x) {#x, CPA_DATA_(&(x)), sizeof(x), CPA_BYTE}
-/* The same under a name of one's own. */
-#define CPA_NAMED(name, p, n) {name, CPA_DATA_(p), (uint64_t)(n), CPA_TYPE_(p)}
-
 /* "file_function_a_b_123" for CPA_KEY(a, b, 123): the words as they stand. */
 #define CPA_KEY(...) cpa_key_join((char[CPA_KEY_MAX + 1]){0}, __FILE__, __func__, #__VA_ARGS__)
-
-#define CPA_DATA_(p) ((void *)(uintptr_t)(p))
-#define CPA_INT_(type, n) (sizeof(type) == 4 ? CPA_##n##32 : CPA_##n##64)
-#define CPA_PTR_(type, code) type *: (code), const type *: (code), volatile type *: (code)
-#if defined(__x86_64__) || defined(__i386__)
-#define CPA_LDBL_(x87, quad, f64) (sizeof(long double) == 8 ? (f64) : (x87))
-#else
-#define CPA_LDBL_(x87, quad, f64) (sizeof(long double) == 8 ? (f64) : (quad))
-#endif
-#define CPA_TYPE_(p)                                                           \
-	((uint32_t)_Generic((p),                                               \
-		CPA_PTR_(_Bool, CPA_BOOL),                                     \
-		CPA_PTR_(char, CPA_CHAR),                                      \
-		CPA_PTR_(signed char, CPA_I8), CPA_PTR_(unsigned char, CPA_U8), \
-		CPA_PTR_(short, CPA_I16), CPA_PTR_(unsigned short, CPA_U16),   \
-		CPA_PTR_(int, CPA_I32), CPA_PTR_(unsigned int, CPA_U32),       \
-		CPA_PTR_(long, CPA_INT_(long, I)),                             \
-		CPA_PTR_(unsigned long, CPA_INT_(unsigned long, U)),           \
-		CPA_PTR_(long long, CPA_I64), CPA_PTR_(unsigned long long, CPA_U64), \
-		CPA_PTR_(float, CPA_F32), CPA_PTR_(double, CPA_F64),           \
-		CPA_PTR_(long double, CPA_LDBL_(CPA_F80, CPA_F128, CPA_F64)),  \
-		CPA_PTR_(float _Complex, CPA_C32), CPA_PTR_(double _Complex, CPA_C64), \
-		CPA_PTR_(long double _Complex, CPA_LDBL_(CPA_C80, CPA_C128, CPA_C64)), \
-		void *: CPA_BYTE, const void *: CPA_BYTE))
 
 #endif
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "cpagent/file.h"
+#include "cpagent/job.h"
+#include "cpagent/memo.h"
+#include "cpagent/protect.h"
 
 #endif

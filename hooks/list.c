@@ -42,7 +42,7 @@ static void fill(const struct arena_keys *keys, struct cpa_entry *list)
 		const struct arena_key *k = &keys->key[i];
 
 		list[i] = (struct cpa_entry){put_text(&text, k->key), k->version, (int)k->level, k->bytes,
-					     k->time_ns, k->n, vars};
+					     k->time_ns, k->n, vars, ""};
 		for (j = 0; j < k->n; j++, vars++)
 			*vars = (struct cpa_var){put_text(&text, k->vars[j].name), NULL, k->vars[j].count,
 						 k->vars[j].type};

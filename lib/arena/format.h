@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC "cpaarena"
-#define ARENA_FORMAT 1u
+#define ARENA_FORMAT 2u
 #define ARENA_ENDIAN 0x01020304u
 
 #define ARENA_LINE 64u
@@ -29,7 +29,8 @@
 #define ARENA_HEAP_MAX (UINT64_C(512) << 30)
 
 #define ARENA_LOCKS 4096u
-#define ARENA_LOCK_COUNT 1024u /* 0: index and heap; the others: keys, by the hash of their name */
+#define ARENA_LOCK_COUNT 1024u /* 0: index and heap; the last: asks with a text; the others: keys, by hash */
+#define ARENA_LOCK_ASKS (ARENA_LOCK_COUNT - 1)
 #define ARENA_INDEX (ARENA_LOCKS + ARENA_LOCK_COUNT * ARENA_LINE)
 #define ARENA_LEVELS 13u       /* tables of the index: table i has ARENA_TABLE0 << i buckets of 4 bytes */
 #define ARENA_TABLE0 1024u
@@ -37,20 +38,29 @@
 #define ARENA_BUCKET_GONE UINT32_MAX
 
 /* A request that the job leaves for its agent. The job writes the arguments, then asked = asked + 1; the agent
- * carries it out and writes the results, then answered = the number it answers. answered is a futex. */
+ * carries it out and writes the results, then answered = the number it answers. answered is a futex. Who writes a
+ * text holds ARENA_LOCK_ASKS from before that until the answer was read. */
+enum arena_ask_kind { ARENA_ASK_SNAPSHOT, ARENA_ASK_SAVE, ARENA_ASK_FETCH, ARENA_ASK_REGISTER, ARENA_ASKS };
+
 struct arena_ask {
 	uint32_t asked;
 	uint32_t answered;
-	uint32_t level;      /* wanted; 0: as configured */
-	int32_t result;      /* 0, or the agent's error code */
-	uint64_t generation; /* of the snapshot taken or the save made */
+	uint32_t level; /* wanted; 0: as configured, or the nearest */
+	int32_t result; /* 0, or the agent's error code; then why says more */
+	uint64_t number; /* in: a version (0: the newest); out: the generation taken, or the version fetched */
 	uint64_t reserved;
+	char text[256]; /* fetch: the key; register: the URL; terminated */
+	char why[224];  /* terminated */
 };
+_Static_assert(sizeof(struct arena_ask) == 512, "an ask is eight lines");
 
 enum arena_flag {
 	ARENA_SERVED = 1,   /* an agent made this arena, and carries requests out */
 	ARENA_RESTORES = 2, /* the program restores from its keys by itself: it can be started anew */
 };
+
+/* Does the agent update and save this job by itself? */
+enum arena_periodic { ARENA_AS_CONFIGURED = 0, ARENA_PERIODIC = 1, ARENA_ON_DEMAND = 2 };
 
 enum arena_start { ARENA_FRESH = 0, ARENA_FROM_SNAPSHOT = 1, ARENA_FROM_KEYS = 2 };
 
@@ -80,21 +90,23 @@ struct arena_header {
 	uint32_t agent_flags; /* ARENA_SERVED */
 	uint32_t incarnation; /* of the job */
 	uint32_t start;       /* enum arena_start: how this incarnation began */
-	uint32_t give_up;     /* a snapshot is near: let go of what CRIU refuses, then job_gave_up = this number */
+	uint32_t give_up;     /* not 0: a snapshot is near; let go of userfaultfds, take none until it is 0 again */
 	uint64_t generation;  /* that it began from, for ARENA_FROM_SNAPSHOT */
-	uint8_t pad2[40];
+	uint64_t mtbf_ms;     /* mean time between failures that the agent has seen; 0: not known */
+	uint8_t pad2[32];
 
 	/* written by the job */
 	uint32_t job_flags; /* ARENA_RESTORES */
 	uint32_t requests;  /* grows with every request, of a key or below: what the agent compares */
-	uint32_t job_gave_up;
-	uint32_t reserved2;
-	uint8_t pad3[48];
+	uint32_t periodic;  /* enum arena_periodic */
+	uint32_t uses;      /* grows with every use of a memo: the clock of arena_record.used */
+	uint64_t update_ms; /* this job's own intervals; 0: as configured */
+	uint64_t save_ms;
+	uint8_t pad3[32];
 
 	/* the mailbox */
-	struct arena_ask snapshot;
-	struct arena_ask save;
-	uint8_t reserved[4096 - 4 * 64 - 2 * 32 - 8];
+	struct arena_ask ask[ARENA_ASKS];
+	uint8_t reserved[4096 - 4 * 64 - ARENA_ASKS * 512 - 8];
 	uint64_t end_mark; /* 0 */
 };
 _Static_assert(sizeof(struct arena_header) == 4096, "the header is one page");
@@ -116,24 +128,35 @@ struct arena_record {
 	uint32_t held_tick; /* futex: grows whenever held changes */
 	/* held[l - 2]: the newest version that level l holds, its low 32 bits. Written by the agent. */
 	uint32_t held[ARENA_LEVEL_MAX - 1];
-	uint32_t reserved1;
+	uint32_t used; /* header.uses when it was last used, where that matters */
 };
 _Static_assert(sizeof(struct arena_record) == 64, "a record's fixed part is one cache line");
 
+/* How a version's data were gathered. */
+enum arena_how {
+	ARENA_PLAIN = 0, /* variables that the caller named */
+	ARENA_WHOLE = 1, /* protected regions, copied whole */
+	ARENA_DIRTY = 2, /* protected regions, of which only the changed blocks were copied */
+};
+
 /* One version of a key. Followed by vars × struct arena_desc, the variables' names one after the other, padding
- * to 8 bytes, for block_shift > 0 one XXH3-64 per block of data, padding to a cache line for block_shift > 0,
- * and the data: each variable's elements begin at the next multiple of 8 bytes of the data.
- * version is 0 while the slot is being written. */
+ * to 8 bytes, for block_shift > 0 one XXH3-64 per block of data, for how > ARENA_PLAIN and block_shift > 0 the map
+ * (below), padding to a cache line for block_shift > 0, and the data: each variable's elements begin `pad` bytes
+ * behind the next multiple of 8 bytes of the data. version is 0 while the slot is being written.
+ *
+ * The map says for each block, in one byte, in which slot's data area it lies, at the block's own place. So versions
+ * share the blocks that did not change: a new version puts a changed block where none of the versions that are
+ * kept has it. Only slots whose variables are laid out alike share; without a map, blocks lie in their own slot. */
 struct arena_slot {
 	uint64_t version;
-	uint64_t sum; /* XXH3-64, seeded with hash ^ version, of what follows up to the end of the block sums
+	uint64_t sum; /* XXH3-64, seeded with hash ^ version, of what follows up to the end of the block sums and map
 	                 (block_shift 0: up to the end of the data) */
 	int64_t time_ns; /* CLOCK_REALTIME of the commit */
 	uint32_t incarnation;
 	uint16_t vars;
 	uint8_t block_shift; /* 0, or log2 of the bytes that one block sum covers */
-	uint8_t reserved;
-	uint64_t bytes; /* of data */
+	uint8_t how;         /* enum arena_how */
+	uint64_t bytes;      /* of data */
 };
 _Static_assert(sizeof(struct arena_slot) == 40, "a slot's fixed part has no holes");
 
@@ -142,7 +165,7 @@ struct arena_desc {
 	uint8_t type;   /* enum arena_type */
 	uint8_t name_bytes;
 	uint16_t reserved0;
-	uint32_t reserved1;
+	uint32_t pad; /* below 4096: so that pages of a protected region are blocks here; zeros */
 };
 _Static_assert(sizeof(struct arena_desc) == 16, "a descriptor has no holes");
 

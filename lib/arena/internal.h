@@ -41,7 +41,7 @@ void arena_boot(uint64_t boot[2]);
 
 /* ---- lock.c ---- */
 
-/* The lock of a key (never 0). */
+/* The lock of a key (never lock 0 or ARENA_LOCK_ASKS). */
 uint32_t lock_of(uint64_t hash);
 /* 0, -EDEADLK, -ETIMEDOUT, -EPROTO. The death of a holder hands the lock on; everything that locks guard is
  * whole at every instruction, so there is nothing to repair. */

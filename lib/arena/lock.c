@@ -18,7 +18,7 @@ static pthread_mutex_t *lock_at(struct arena *a, uint32_t lock)
 
 uint32_t lock_of(uint64_t hash)
 {
-	return 1 + (uint32_t)(hash >> 40) % (ARENA_LOCK_COUNT - 1);
+	return 1 + (uint32_t)(hash >> 40) % (ARENA_LOCK_COUNT - 2);
 }
 
 static int wait_for(pthread_mutex_t *m)

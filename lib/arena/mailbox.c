@@ -111,6 +111,83 @@ int arena_wait(struct arena *a, const char *key, uint32_t level, int64_t timeout
 	}
 }
 
+int arena_set_intervals(struct arena *a, uint64_t update_ms, uint64_t save_ms, enum arena_periodic periodic)
+{
+	if (a->read_only)
+		return -EACCES;
+	store_relaxed(&a->head->update_ms, update_ms);
+	store_relaxed(&a->head->save_ms, save_ms);
+	store_relaxed(&a->head->periodic, (uint32_t)periodic);
+	__atomic_add_fetch(&a->head->requests, 1, __ATOMIC_RELEASE);
+	arena_ring(a);
+	return 0;
+}
+
+/* Wait until the ask numbered `mine` is answered, or this process lives in another incarnation. */
+static int wait_answer(struct arena *a, const struct arena_ask *q, uint32_t mine, uint32_t incarnation,
+		       int64_t timeout_ns)
+{
+	int64_t until = timeout_ns < 0 ? INT64_MAX : now_ns() + timeout_ns, left;
+	struct timespec nap;
+	uint32_t answered;
+
+	for (;;) {
+		answered = load_acquire(&q->answered);
+		if (load_acquire(&a->head->incarnation) != incarnation)
+			return 1;
+		if ((int32_t)(answered - mine) >= 0)
+			return 0;
+		left = until == INT64_MAX ? NAP_NS : until - now_ns();
+		if (left <= 0)
+			return -ETIMEDOUT;
+		nap = (struct timespec){0, (long)(left < NAP_NS ? left : NAP_NS)};
+		syscall(SYS_futex, &q->answered, FUTEX_WAIT, answered, &nap, NULL, 0);
+	}
+}
+
+static int ask_locked(struct arena *a, struct arena_ask *q, uint32_t level, uint64_t number, const char *text,
+		      int64_t timeout_ns, struct arena_ask *answer)
+{
+	uint32_t incarnation = load_acquire(&a->head->incarnation), mine;
+	int rc;
+
+	store_relaxed(&q->level, level);
+	store_relaxed(&q->number, number);
+	if (text)
+		memcpy(q->text, text, strlen(text) + 1);
+	mine = __atomic_add_fetch(&q->asked, 1, __ATOMIC_RELEASE);
+	__atomic_add_fetch(&a->head->requests, 1, __ATOMIC_RELEASE);
+	arena_ring(a);
+	rc = wait_answer(a, q, mine, incarnation, timeout_ns);
+	if (!rc) {
+		*answer = *q;
+		answer->why[sizeof answer->why - 1] = '\0';
+	}
+	return rc;
+}
+
+int arena_ask(struct arena *a, enum arena_ask_kind kind, uint32_t level, uint64_t number, const char *text,
+	      int64_t timeout_ns, struct arena_ask *answer)
+{
+	struct arena_ask *q = &a->head->ask[kind];
+	int rc;
+
+	if (a->read_only)
+		return -EACCES;
+	if (!(load_relaxed(&a->head->agent_flags) & ARENA_SERVED))
+		return -ENOTCONN;
+	if (!text) /* without a text, many may ask at once: one answer is for all of them */
+		return ask_locked(a, q, level, number, NULL, timeout_ns, answer);
+	if (strlen(text) >= sizeof q->text)
+		return -EINVAL;
+	rc = lock_take(a, ARENA_LOCK_ASKS);
+	if (rc)
+		return rc;
+	rc = ask_locked(a, q, level, number, text, timeout_ns, answer);
+	lock_give(a, ARENA_LOCK_ASKS);
+	return rc;
+}
+
 /* ---- the agent's side ---- */
 
 static int put_at(int fd, uint64_t at, const void *data, size_t bytes)
@@ -132,6 +209,26 @@ static void wake(int fd, uint64_t at)
 	munmap(map, 4096);
 }
 
+/* A word in the part of the header that the agent writes, or of an ask. */
+static int put_head(int fd, size_t at, const void *data, size_t bytes)
+{
+	struct arena_reader r = {.fd = fd};
+	int rc = arena_read_open(&r);
+
+	return rc ? rc : put_at(fd, at, data, bytes);
+}
+
+static int settle_asks(int fd, const struct arena_header *h)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < ARENA_ASKS && !rc; i++)
+		rc = put_at(fd, offsetof(struct arena_header, ask) + i * sizeof h->ask[0] +
+				    offsetof(struct arena_ask, answered),
+			    &h->ask[i].asked, sizeof h->ask[i].asked);
+	return rc;
+}
+
 int arena_set_start(int fd, uint32_t incarnation, enum arena_start start, uint64_t generation)
 {
 	struct arena_reader r = {.fd = fd};
@@ -144,14 +241,27 @@ int arena_set_start(int fd, uint32_t incarnation, enum arena_start start, uint64
 	r.head.agent_flags |= ARENA_SERVED;
 	r.head.incarnation = incarnation;
 	r.head.start = start;
+	r.head.give_up = 0;
 	r.head.generation = generation;
-	rc = put_at(fd, from, (const uint8_t *)&r.head + from,
-		    offsetof(struct arena_header, generation) + sizeof r.head.generation - from);
+	rc = settle_asks(fd, &r.head);
+	if (!rc)
+		rc = put_at(fd, from, (const uint8_t *)&r.head + from,
+			    offsetof(struct arena_header, generation) + sizeof r.head.generation - from);
 	if (rc || start != ARENA_FROM_SNAPSHOT)
 		return rc;
 	/* the processes come back with the locks they held: these are locks of this boot now */
 	arena_boot(boot);
 	return put_at(fd, offsetof(struct arena_header, boot), boot, sizeof boot);
+}
+
+int arena_set_give_up(int fd, uint32_t give_up)
+{
+	return put_head(fd, offsetof(struct arena_header, give_up), &give_up, sizeof give_up);
+}
+
+int arena_set_mtbf(int fd, uint64_t mtbf_ms)
+{
+	return put_head(fd, offsetof(struct arena_header, mtbf_ms), &mtbf_ms, sizeof mtbf_ms);
 }
 
 void arena_says(const struct arena_reader *r, struct arena_says *out)
@@ -160,8 +270,15 @@ void arena_says(const struct arena_reader *r, struct arena_says *out)
 	out->flags |= r->head.agent_flags & ARENA_SERVED;
 	out->requests = r->head.requests;
 	out->incarnation = r->head.incarnation;
-	out->snapshot = r->head.snapshot;
-	out->save = r->head.save;
+	out->periodic = r->head.periodic <= ARENA_ON_DEMAND ? (enum arena_periodic)r->head.periodic
+							    : ARENA_AS_CONFIGURED;
+	out->update_ms = r->head.update_ms;
+	out->save_ms = r->head.save_ms;
+	memcpy(out->ask, r->head.ask, sizeof out->ask);
+	for (size_t i = 0; i < ARENA_ASKS; i++) {
+		out->ask[i].text[sizeof out->ask[i].text - 1] = '\0';
+		out->ask[i].why[sizeof out->ask[i].why - 1] = '\0';
+	}
 }
 
 int arena_set_held(struct arena_reader *r, const struct arena_key *k, uint64_t version, uint32_t level)
@@ -185,21 +302,23 @@ int arena_set_held(struct arena_reader *r, const struct arena_key *k, uint64_t v
 	return rc;
 }
 
-int arena_answer(int fd, size_t which, uint32_t asked, int result, uint64_t generation)
+int arena_answer(int fd, enum arena_ask_kind kind, uint32_t asked, int result, uint64_t number, const char *why)
 {
-	struct arena_reader r = {.fd = fd};
-	int rc = arena_read_open(&r);
+	const size_t at = offsetof(struct arena_header, ask) + kind * sizeof(struct arena_ask);
+	char text[sizeof ((struct arena_ask *)0)->why] = "";
+	int rc;
 
-	if (rc)
-		return rc;
-	if (which != offsetof(struct arena_header, snapshot) && which != offsetof(struct arena_header, save))
+	if ((unsigned)kind >= ARENA_ASKS)
 		return -EINVAL;
-	rc = put_at(fd, which + offsetof(struct arena_ask, result), &result, sizeof result);
+	snprintf(text, sizeof text, "%s", why ? why : "");
+	rc = put_head(fd, at + offsetof(struct arena_ask, result), &result, sizeof result);
 	if (!rc)
-		rc = put_at(fd, which + offsetof(struct arena_ask, generation), &generation, sizeof generation);
+		rc = put_at(fd, at + offsetof(struct arena_ask, number), &number, sizeof number);
 	if (!rc)
-		rc = put_at(fd, which + offsetof(struct arena_ask, answered), &asked, sizeof asked);
+		rc = put_at(fd, at + offsetof(struct arena_ask, why), text, sizeof text);
 	if (!rc)
-		wake(fd, which + offsetof(struct arena_ask, answered));
+		rc = put_at(fd, at + offsetof(struct arena_ask, answered), &asked, sizeof asked);
+	if (!rc)
+		wake(fd, at + offsetof(struct arena_ask, answered));
 	return rc;
 }

@@ -69,7 +69,7 @@ static void write_head(uint8_t *slot, const struct slot_plan *p, const struct ar
 
 	s->vars = (uint16_t)n;
 	s->block_shift = p->block_shift;
-	s->reserved = 0;
+	s->how = ARENA_PLAIN;
 	s->bytes = p->data_bytes;
 	for (i = 0; i < n; i++) {
 		length = vars[i].name ? strlen(vars[i].name) : 0;

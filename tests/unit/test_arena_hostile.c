@@ -337,11 +337,11 @@ static void a_request_lies_in_the_mailbox_rings_the_bell_and_is_answered(void)
 	list.key[5].key[0] = '!';
 	CU_ASSERT_EQUAL(arena_set_held(&r, &list.key[5], 3, 2), -ENOENT);
 	arena_keys_free(&list);
-	a->head->snapshot.asked++;
-	CU_ASSERT_EQUAL(arena_answer(fd, offsetof(struct arena_header, snapshot), 1, 0, 17), 0);
-	CU_ASSERT_EQUAL(a->head->snapshot.answered, 1);
-	CU_ASSERT_EQUAL(a->head->snapshot.generation, 17);
-	CU_ASSERT_EQUAL(arena_answer(fd, 8, 1, 0, 17), -EINVAL);
+	a->head->ask[ARENA_ASK_SNAPSHOT].asked++;
+	CU_ASSERT_EQUAL(arena_answer(fd, ARENA_ASK_SNAPSHOT, 1, 0, 17, NULL), 0);
+	CU_ASSERT_EQUAL(a->head->ask[ARENA_ASK_SNAPSHOT].answered, 1);
+	CU_ASSERT_EQUAL(a->head->ask[ARENA_ASK_SNAPSHOT].number, 17);
+	CU_ASSERT_EQUAL(arena_answer(fd, ARENA_ASKS, 1, 0, 17, NULL), -EINVAL);
 	close(bell);
 	unlink(at.sun_path);
 	CU_ASSERT_EQUAL(arena_want(a, "key 4", 2), 0); /* nobody listens: no error */
