@@ -196,6 +196,7 @@ install: all
 	$(FILL) packaging/systemd/cpagentd.service.in >$(DESTDIR)$(UNITDIR)/cpagentd.service
 	$(FILL) packaging/cpagentd.conf.example >$(DESTDIR)$(SYSCONFDIR)/cpagent/cpagentd.conf.example
 	$(foreach m,$(MANPAGES),install -D -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
+	packaging/man-aliases $(DESTDIR)$(MANDIR)/man3 $(filter %.3,$(MANPAGES))
 
 clean:
 	rm -rf build
