@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/asks.h"
 #include "agent/keyset.h"
 #include "agent/levels.h"
 #include "lib/base/log.h"
@@ -21,6 +22,7 @@ struct bell {
 	uv_timer_t pause;
 	int fd;
 	int handles; /* not yet closed */
+	bool look;   /* once more when the pause is over, rung or not */
 	struct job *job;
 };
 
@@ -31,12 +33,13 @@ static void free_bell(uv_handle_t *h)
 		free(b);
 }
 
-static void on_ring(uv_poll_t *p, int status, int events);
+static void on_pause_over(uv_timer_t *t);
 
-static void on_pause_over(uv_timer_t *t)
+static void pause_ringing(struct bell *b)
 {
-	struct bell *b = t->data;
-	uv_poll_start(&b->poll, UV_READABLE, on_ring);
+	uv_poll_stop(&b->poll);
+	if (!uv_is_active((uv_handle_t *)&b->pause))
+		uv_timer_start(&b->pause, on_pause_over, PAUSE_MS, 0);
 }
 
 static void on_ring(uv_poll_t *p, int status, int events)
@@ -48,10 +51,28 @@ static void on_ring(uv_poll_t *p, int status, int events)
 	for (int i = 0; i < 64 && recv(b->fd, sink, sizeof sink, MSG_DONTWAIT) >= 0; i++) {
 		/* however often it rang */
 	}
-	uv_poll_stop(p);
-	uv_timer_start(&b->pause, on_pause_over, PAUSE_MS, 0);
+	pause_ringing(b);
 	if (keyset_look(b->job, &seen) == 0 && seen.wanted > 1)
 		levels_offer(b->job, seen.wanted, true);
+	asks_look(b->job);
+}
+
+static void on_pause_over(uv_timer_t *t)
+{
+	struct bell *b = t->data;
+	uv_poll_start(&b->poll, UV_READABLE, on_ring);
+	if (!b->look)
+		return;
+	b->look = false;
+	asks_look(b->job);
+}
+
+void bell_look(struct job *j)
+{
+	if (!j->bell)
+		return;
+	j->bell->look = true;
+	pause_ringing(j->bell);
 }
 
 static int bind_bell(const struct job *j)
@@ -91,7 +112,7 @@ void bell_open(struct job *j)
 	b->job = j;
 	b->poll.data = b->pause.data = b;
 	j->bell = b;
-	uv_poll_start(&b->poll, UV_READABLE, on_ring);
+	bell_look(j); /* what was asked while nobody listened */
 }
 
 void bell_close(struct job *j)

@@ -6,6 +6,8 @@
 
 /* Have the bell answered. A bell that cannot be made is logged: requests are then found at the next update. */
 void bell_open(struct job *j);
+/* Look for what the job asks in a moment, as if it had rung. */
+void bell_look(struct job *j);
 void bell_close(struct job *j);
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/asks.h"
 #include "agent/bell.h"
 #include "agent/job_start.h"
 #include "agent/jobs.h"
@@ -287,6 +288,8 @@ void job_tick(struct job *j, int64_t now)
 		j->kill_at = 0;
 		job_kill(j);
 	}
+	if (!j->disowned)
+		asks_tick(j, now);
 	if (j->busy || j->disowned)
 		return;
 	if (j->state == JOB_RUNNING && !j->pid && !j->restart_at)

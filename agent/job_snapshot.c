@@ -168,7 +168,7 @@ static void done_shot(void *ctx)
 	j->busy = false;
 	if (s->code == 0) {
 		log_info("snapshot",
-		         "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=%s", j->id,
+		         "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=\"%s\"", j->id,
 		         j->spec->name, (unsigned long long)s->g->generation,
 		         (unsigned long long)manifest_generation_bytes(s->g), (double)s->taken.frozen_ns / 1e6,
 		         (double)s->taken.total_ns / 1e6, s->reason);
@@ -241,7 +241,7 @@ void job_snapshot(struct job *j, const char *reason, struct wanted *w)
 	work_start(&j->agent->loop, run_shot, done_shot, s);
 }
 
-void job_snapshot_want(struct job *j, snapshot_fn *done, void *ctx)
+void job_snapshot_want(struct job *j, const char *reason, snapshot_fn *done, void *ctx)
 {
 	struct wanted *w = malloc(sizeof *w);
 	if (!w) {
@@ -249,7 +249,7 @@ void job_snapshot_want(struct job *j, snapshot_fn *done, void *ctx)
 		done(ctx, j, 0, 0, &e);
 		return;
 	}
-	*w = (struct wanted){ j->wanted, done, ctx };
+	*w = (struct wanted){ j->wanted, reason, done, ctx };
 	j->wanted = w;
 	job_snapshot_next(j);
 }
@@ -260,7 +260,7 @@ void job_snapshot_next(struct job *j)
 		return;
 	struct wanted *w = j->wanted;
 	j->wanted = NULL;
-	job_snapshot(j, "demand", w);
+	job_snapshot(j, w->reason, w);
 }
 
 void job_snapshot_refuse(struct job *j, const char *why)

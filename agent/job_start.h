@@ -66,11 +66,12 @@ void job_note_quick_death(struct job *j);
 typedef void snapshot_fn(void *ctx, struct job *j, uint64_t generation, int64_t frozen_ns, const struct err *e);
 struct wanted {
 	struct wanted *next;
+	const char *reason; /* for history; a constant */
 	snapshot_fn *done;
 	void *ctx;
 };
 void job_snapshot(struct job *j, const char *reason, struct wanted *w); /* w adopted, may be NULL */
-void job_snapshot_want(struct job *j, snapshot_fn *done, void *ctx);
+void job_snapshot_want(struct job *j, const char *reason, snapshot_fn *done, void *ctx);
 void job_snapshot_next(struct job *j);
 /* No more snapshots of this job: it ended; who waits is told. */
 void job_snapshot_refuse(struct job *j, const char *why);

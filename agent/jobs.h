@@ -21,6 +21,7 @@
 #include "agent/core/registry.h"
 #include "agent/core/supervise.h"
 #include "agent/ports/cgroup.h"
+#include "lib/arena/format.h"
 #include "lib/wire/cpagent.pb-c.h"
 
 enum {
@@ -39,6 +40,12 @@ struct gen {
 	Cpa__Generation *g;    /* owned */
 };
 
+/* Something that the job asked for and that its handler has not yet answered; asks.c. */
+struct ask_flight {
+	bool busy;
+	uint32_t asked, incarnation;
+};
+
 struct job {
 	struct job *next;
 	struct agent *agent;
@@ -49,11 +56,13 @@ struct job {
 	enum job_state state;
 	uint32_t incarnation;
 	struct ending ending;
-	char why[CORE_WHY];       /* the reason of the last change; "" */
-	pid_t pid;                /* its pid 1; 0: none */
-	int pidfd;                /* -1: none */
-	uv_poll_t *watch;         /* on pidfd */
-	struct bell *bell;        /* bell.c */
+	char why[CORE_WHY]; /* the reason of the last change; "" */
+	pid_t pid;          /* its pid 1; 0: none */
+	int pidfd;          /* -1: none */
+	uv_poll_t *watch;   /* on pidfd */
+	struct bell *bell;  /* bell.c */
+	struct ask_flight asking[ARENA_ASKS];
+	int64_t asks_due;         /* when its mailbox is looked into without a bell */
 	int64_t started_ns;       /* CLOCK_BOOTTIME of this incarnation's start */
 	bool cgroup_gone;         /* of an ended job: removed */
 	bool died;                /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */

@@ -120,5 +120,5 @@ void verb_checkpoint(struct request *rq, struct job *j)
 	}
 	*q = (struct asked){ .rq = rq, .level = level < 0 ? 1 : (uint32_t)level };
 	core_copy(q->job, sizeof q->job, j->id);
-	job_snapshot_want(j, on_snapshot, q);
+	job_snapshot_want(j, "demand", on_snapshot, q);
 }
