@@ -58,17 +58,20 @@ int arena_load(struct arena *a, const char *key, const struct arena_var *vars, s
 
 /* The same for protected regions: vars[i] begins pads[i] bytes (below 4096) behind the next multiple of 8 of the data.
  * base: a version of which the caller knows what changed since: bit b of changed says that block b (of 4096 bytes of
- * the data) may differ from it. When base is not the newest version, or is laid out differently, and with base 0,
- * everything is copied. how: enum arena_how, what is written down about it. */
+ * the data) may differ from it. When base is not the newest version, has another sum or is laid out differently, and
+ * with base 0, everything is copied. how: enum arena_how, what is written down about it. */
 struct arena_regions {
 	const struct arena_var *vars;
 	const uint32_t *pads;
 	size_t n;
 	uint64_t base;
+	uint64_t base_sum; /* arena_slot.sum of that version: a key that was reset counts from 1 again */
 	const uint64_t *changed;
 	uint8_t how;
 };
-int arena_put_regions(struct arena *a, const char *key, const struct arena_regions *r, uint64_t *version);
+/* *version and *sum (may be NULL): what to give as base and base_sum the next time. */
+int arena_put_regions(struct arena *a, const char *key, const struct arena_regions *r, uint64_t *version,
+		      uint64_t *sum);
 
 /* Where each variable's elements begin in the data, and the data's length. pads may be NULL. 0 if they are impossible. */
 uint64_t arena_offsets(const struct arena_var *vars, const uint32_t *pads, size_t n, uint64_t *at);
