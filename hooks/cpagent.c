@@ -13,11 +13,6 @@ _Static_assert(sizeof(struct cpa_var) == sizeof(struct arena_var) &&
 _Static_assert((int)CPA_F128 == (int)ARENA_F128 && (int)CPA_C128 == (int)ARENA_C128 &&
 	       (int)CPA_BYTE == (int)ARENA_BYTES && (int)CPA_U64 == (int)ARENA_U64, "one set of types, two names");
 
-static const struct arena_var *as_arena(const struct cpa_var *vars)
-{
-	return (const struct arena_var *)(const void *)vars;
-}
-
 int cpa_open(cpa **cp, const char *where)
 {
 	char path[PLACE_MAX];
@@ -35,12 +30,13 @@ int cpa_open(cpa **cp, const char *where)
 		return fail(CPA_ERR_SYSTEM, "arena %s: there is no such file; is CPAGENT_ARENA right?", path);
 	if (rc)
 		return fail_arena(rc, "arena", path);
-	*cp = malloc(sizeof **cp);
+	*cp = calloc(1, sizeof **cp);
 	if (!*cp) {
 		arena_unmap(a);
 		return fail(CPA_ERR_MEMORY, "cpa_open: out of memory");
 	}
 	(*cp)->arena = a;
+	(*cp)->incarnation = __atomic_load_n(&a->head->incarnation, __ATOMIC_ACQUIRE);
 	return 0;
 }
 
@@ -48,11 +44,15 @@ void cpa_close(cpa *cp)
 {
 	if (!cp)
 		return;
+	regions_free(cp);
+	routes_free(cp);
+	memos_free(cp);
+	life_free(cp);
 	arena_unmap(cp->arena);
 	free(cp);
 }
 
-static int bad_call(const char *call, const cpa *cp, const char *key, int level)
+int bad_call(const char *call, const cpa *cp, const char *key, int level)
 {
 	if (!cp)
 		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed?", call);
@@ -63,7 +63,7 @@ static int bad_call(const char *call, const cpa *cp, const char *key, int level)
 	return 0;
 }
 
-static int bad_vars(const char *call, const char *key, const struct cpa_var *vars, size_t n)
+int bad_vars(const char *call, const char *key, const struct cpa_var *vars, size_t n)
 {
 	size_t i;
 
@@ -83,20 +83,24 @@ static int bad_vars(const char *call, const char *key, const struct cpa_var *var
 	return 0;
 }
 
+int carry(cpa *cp, const char *key, int level)
+{
+	return level > 1 ? fail_arena(arena_want(cp->arena, key, (uint32_t)level), "key", key) : 0;
+}
+
 int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n)
 {
 	int rc = bad_call("cpa_checkpoint", cp, key, level);
 
 	if (rc)
 		return rc;
+	notice(cp);
 	rc = arena_put(cp->arena, key, as_arena(vars), vars ? n : 0, NULL);
 	if (rc == -EINVAL && bad_vars("cpa_checkpoint", key, vars, n) == 0)
 		return fail(CPA_ERR_ARG, "cpa_checkpoint: key %s: it is not UTF-8, or its variables are too large", key);
 	if (rc == -EINVAL)
 		return CPA_ERR_ARG;
-	if (!rc && level > 1)
-		rc = arena_want(cp->arena, key, (uint32_t)level);
-	return fail_arena(rc, "key", key);
+	return rc ? fail_arena(rc, "key", key) : carry(cp, key, level);
 }
 
 static int misfit(const char *key, const struct cpa_var *vars, const struct arena_misfit *m)

@@ -27,6 +27,7 @@ static const char *const texts[] = {
 	[-CPA_ERR_DENIED] = "not permitted",
 	[-CPA_ERR_MEMORY] = "out of memory",
 	[-CPA_ERR_SYSTEM] = "the system refused it",
+	[-CPA_ERR_REGION] = "a protected region was moved or freed, or there is none of that name",
 };
 
 int fail(int code, const char *fmt, ...)

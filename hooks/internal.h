@@ -5,16 +5,20 @@
 #include "hooks/cpagent.h"
 #include "lib/arena/arena.h"
 
-/* The handle. Each part beyond the arena is owned by one file, made when it is first needed, NULL until then. */
+/* The handle. Each part beyond the arena is owned by one file, made when it is first needed, NULL until then. A
+ * fork()ed child has a copy, of what lies in memory too: parts that mean something in one process know which. */
 struct cpa {
 	struct arena *arena;
 	uint32_t incarnation;    /* of which the program has been told; job.c */
+	uint32_t began;          /* enum cpa_began, of a private arena */
+	uint32_t forgot;         /* a key was reset through this handle: its absence is meant */
 	struct regions *regions; /* protect.c */
 	struct routes *routes;   /* file.c */
 	struct memos *memos;     /* memo.c */
 	struct life *life;       /* job.c: callbacks, and when a checkpoint is due */
 };
 
+/* cpa_close() calls these; NULL parts are allowed. In a fork()ed child they free memory and touch nothing else. */
 void regions_free(cpa *cp);
 void routes_free(cpa *cp);
 void memos_free(cpa *cp);
@@ -29,14 +33,45 @@ static inline void notice(cpa *cp)
 	const struct arena_header *h = cp->arena->head;
 
 	if (__builtin_expect((cp->regions && __atomic_load_n(&h->give_up, __ATOMIC_RELAXED)) ||
-				     __atomic_load_n(&h->incarnation, __ATOMIC_RELAXED) != cp->incarnation,
+				     __atomic_load_n(&h->incarnation, __ATOMIC_RELAXED) !=
+					     __atomic_load_n(&cp->incarnation, __ATOMIC_RELAXED),
 			     0))
 		notice_slow(cp);
 }
 void regions_let_go(cpa *cp); /* protect.c: no userfaultfd is open in this process when it returns */
 
-/* A checkpoint took so long: what cpa_should_checkpoint() reckons with. job.c */
+/* ---- cpagent.c: what every call of a family begins and ends with ---- */
+
+/* Is the handle there, the key one, the level one? Names the call when not. */
+int bad_call(const char *call, const cpa *cp, const char *key, int level);
+int bad_vars(const char *call, const char *key, const struct cpa_var *vars, size_t n);
+
+/* After a commit of key: ask for a level above 1. */
+int carry(cpa *cp, const char *key, int level);
+
+/* Keys that the library itself uses begin so: calls with such a key are refused, lists leave them out. */
+#define MEMO_PREFIX "memo:"
+static inline int is_memo(const char *key)
+{
+	return __builtin_strncmp(key, MEMO_PREFIX, sizeof MEMO_PREFIX - 1) == 0;
+}
+
+static inline const struct arena_var *as_arena(const struct cpa_var *vars)
+{
+	return (const struct arena_var *)(const void *)vars;
+}
+
+/* A timeout as lib/arena takes it: nanoseconds, -1 for ever. */
+int64_t timeout_ns(double s);
+
+/* ---- job_due.c ---- */
+
+/* Now, if anybody reckons with the cost of checkpoints; else 0. Monotonic nanoseconds. */
+int64_t life_clock(const cpa *cp);
+/* A checkpoint took so long: what cpa_should_checkpoint() reckons with. */
 void life_cost(cpa *cp, int64_t ns);
+
+/* ---- errors ---- */
 
 /* Keep a sentence for cpa_strerror() in this thread; returns code. */
 int fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
