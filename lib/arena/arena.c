@@ -125,6 +125,7 @@ static int check_file(int fd, struct arena *a)
 		return rc;
 	if (h.lock_bytes != sizeof(pthread_mutex_t))
 		return -EPROTONOSUPPORT;
+	a->owner = st.st_uid;
 	a->heap_bytes = h.heap_bytes;
 	a->file_bytes = arena_file_bytes(h.heap_bytes);
 	a->tables = arena_tables(h.heap_bytes);

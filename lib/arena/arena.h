@@ -32,6 +32,7 @@ struct arena {
 	uint64_t file_bytes, heap_bytes;
 	uint32_t tables;
 	int read_only;
+	uid_t owner; /* of the file */
 	char *path;
 };
 
