@@ -31,6 +31,7 @@ AGENT_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c agent/core/*.c agent
 CLI_SRC := $(filter-out agent/cli/main.c,$(wildcard agent/cli/*.c))
 HOOKS_SRC := $(wildcard hooks/*.c)
 EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard hooks/examples/*.c))
+JOBS := $(patsubst %.c,$(B)/%,$(wildcard tests/system/jobs/*.c))
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c tests/sim/test_*.c))
 # what the hook library needs of lib: the arena alone, and it needs nothing but libc
 ARENA_SRC := $(wildcard lib/arena/*.c)
@@ -74,7 +75,7 @@ $(B)/libcpagent.a: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(EXAMPLES): $(B)/%: $(B)/%.o $(B)/libcpagent.a
+$(EXAMPLES) $(JOBS): $(B)/%: $(B)/%.o $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
 
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
@@ -120,8 +121,8 @@ check: deps
 unit: $(UNIT)
 .PHONY: unit
 
-# what tests need besides the programs; preloaded into CRIU, so never sanitized
-aids: $(B)/tests/rlimit_preload.so
+# what tests need besides the programs: programs for jobs, and what is preloaded into CRIU, so never sanitized
+aids: $(B)/tests/rlimit_preload.so $(JOBS)
 .PHONY: aids
 $(B)/tests/rlimit_preload.so: tests/rlimit_preload.c
 	@mkdir -p $(@D)
