@@ -5,8 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "lib/arena/block.h"
 
 static const struct type {
 	const char *name;
@@ -64,7 +63,7 @@ size_t arena_record_bytes(uint32_t slots, uint32_t name_bytes)
 
 uint64_t arena_hash(const void *data, size_t bytes, uint64_t seed)
 {
-	return XXH3_64bits_withSeed(data, bytes, seed);
+	return block_hash(data, bytes, seed);
 }
 
 /* Bytes of the well-formed sequence at the beginning of text; 0 for none. No overlong forms, no surrogates. */

@@ -1,0 +1,96 @@
+/* Which variant of block.h runs here, and the one in plain C. */
+#include "lib/arena/block.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* Hashed from where it was stored, while it is in the first cache. */
+static uint64_t plain_copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how)
+{
+	(void)how;
+	if (bytes)
+		memcpy(to, from, bytes);
+	return XXH3_64bits(to, bytes);
+}
+
+static void plain_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++)
+		hashes[i] = plain_copy(to + i * BLOCK, from + i * BLOCK, BLOCK, how);
+}
+
+static uint64_t plain_hash(const void *data, uint64_t bytes, uint64_t seed)
+{
+	return XXH3_64bits_withSeed(data, bytes, seed);
+}
+
+const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_hash};
+
+/* Fills all[], best first. The 512-bit registers only where they came with AVX-512 VBMI2: processors before that lower
+ * the clock of the whole core for a while when they are used, and the program would pay for it. */
+static size_t find_variants(const struct block_variant *all[4])
+{
+	size_t n = 0;
+
+#if defined(__x86_64__)
+	__builtin_cpu_init(); /* a caller may be a constructor that runs before the C library's own */
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vbmi2"))
+		all[n++] = &block_avx512;
+	if (__builtin_cpu_supports("avx2"))
+		all[n++] = &block_avx2;
+	all[n++] = &block_sse2;
+#endif
+	all[n++] = &block_plain;
+	return n;
+}
+
+const struct block_variant *block_variant(size_t i)
+{
+	const struct block_variant *all[4];
+
+	return i < find_variants(all) ? all[i] : NULL;
+}
+
+/* Threads that come here at the same time find the same. */
+static const struct block_variant *best(void)
+{
+	static const struct block_variant *found;
+	const struct block_variant *v = __atomic_load_n(&found, __ATOMIC_RELAXED);
+
+	if (__builtin_expect(!v, 0)) {
+		v = block_variant(0);
+		__atomic_store_n(&found, v, __ATOMIC_RELAXED);
+	}
+	return v;
+}
+
+uint64_t block_copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how)
+{
+	return best()->copy(to, from, bytes, how);
+}
+
+void block_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how)
+{
+	best()->copies(to, from, n, hashes, how);
+}
+
+uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed)
+{
+	/* up to here XXH3 has no use for vectors */
+	return bytes <= XXH3_MIDSIZE_MAX ? XXH3_64bits_withSeed(data, bytes, seed) : best()->hash(data, bytes, seed);
+}
+
+void block_done(void)
+{
+#if defined(__x86_64__)
+	_mm_sfence();
+#endif
+}

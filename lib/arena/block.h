@@ -1,0 +1,46 @@
+/* One pass over memory that copies it and hashes it: what keeps a checksummed checkpoint at the speed of memcpy.
+ *
+ * The hash is always XXH3-64 of exactly the bytes that were put at `to`, also when another thread changes the source
+ * meanwhile: every byte of the source is read once, and hashed from the register that is stored (or from where it
+ * was stored). There is one variant for each set of vector instructions; which of them the processor has is looked
+ * up once. Used where versions are written and read, and through arena_hash() by everyone. */
+#ifndef CPA_ARENA_BLOCK_H
+#define CPA_ARENA_BLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define BLOCK_SHIFT 12
+#define BLOCK (UINT64_C(1) << BLOCK_SHIFT)
+
+/* Stream: past the caches, for what is too large to be found there again. Needs block_done() before others are told of
+ * the bytes. Streaming wants `to` at a multiple of 16, better 64; elsewhere it is the same as cached. */
+enum block_how { BLOCK_CACHED, BLOCK_STREAM };
+
+/* Copy bytes (any number); returns their XXH3-64 with seed 0. No overlap. */
+uint64_t block_copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how);
+
+/* Copy n whole blocks of BLOCK bytes that lie one after the other, hashes[i] for each. Faster than one by one. */
+void block_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how);
+
+/* Streamed bytes are visible to whoever sees what is stored after this call. */
+void block_done(void);
+
+uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed);
+
+/* The variants, for tests: the i-th that this processor can run, best first (what the functions above use); NULL
+ * behind the last. */
+struct block_variant {
+	const char *name;
+	uint64_t (*copy)(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how);
+	void (*copies)(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how);
+	uint64_t (*hash)(const void *data, uint64_t bytes, uint64_t seed);
+};
+const struct block_variant *block_variant(size_t i);
+
+extern const struct block_variant block_plain;
+#if defined(__x86_64__)
+extern const struct block_variant block_sse2, block_avx2, block_avx512;
+#endif
+
+#endif
