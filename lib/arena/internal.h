@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/arena/arena.h"
+#include "lib/arena/stream.h"
 
 /* Words that several processes read and write at once. */
 #define load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
@@ -81,30 +82,69 @@ static inline uint64_t table_buckets(uint32_t table)
 
 struct slot_plan {
 	uint64_t data_bytes;
+	uint64_t blocks;  /* that have a checksum each; 0: all are under one */
 	uint64_t sums_at; /* block sums, from the slot's beginning */
+	uint64_t map_at;  /* the map; 0: none, blocks lie in their own slot */
 	uint64_t data_at; /* data, from the slot's beginning */
 	uint64_t total;
-	uint8_t block_shift;
+	uint8_t block_shift, how;
 };
 
-/* What a version of these variables takes in the heap. -EINVAL for impossible ones. */
-int slot_plan(const struct arena_var *vars, size_t n, struct slot_plan *p);
+/* What a version is made of. */
+struct content {
+	const struct arena_var *vars;
+	const uint32_t *pads; /* or NULL */
+	size_t n;
+	uint64_t seed; /* hash ^ version */
+	uint64_t sum;  /* out */
+	int64_t time_ns;
+	uint32_t incarnation;
+	uint8_t how;
+};
 
-/* Write everything but the version, which is 0 meanwhile; the caller publishes it. */
-void slot_write(uint8_t *slot, const struct slot_plan *p, const struct arena_var *vars, size_t n, uint64_t seed,
-		uint32_t incarnation, int64_t time_ns);
+/* What it takes in the heap. -EINVAL for impossible variables. */
+int slot_plan(const struct content *c, struct slot_plan *p);
+
+/* Write what stands before the sums, all but the version and the checksum. */
+void slot_write_head(uint8_t *slot, const struct slot_plan *p, const struct content *c);
+
+/* The checksum over everything that is written. */
+void slot_seal(uint8_t *slot, const struct slot_plan *p, uint64_t seed);
 
 /* Read a slot's own description, of which `have` bytes are at hand, and which may take `most` bytes with its data.
  * 0, -EPROTO (makes no sense), -EAGAIN (needs p->total bytes at hand to tell). */
 int slot_check(const uint8_t *slot, uint64_t have, uint64_t most, struct slot_plan *p);
 
-/* Checksums: of the description, block sums and unblocked data; of one block. 0 or -EBADMSG. */
+/* Checksums: of the description, block sums, map and unblocked data. 0 or -EBADMSG. */
 int slot_verify_head(const uint8_t *slot, const struct slot_plan *p, uint64_t seed);
-int slot_verify_block(const uint8_t *slot, const struct slot_plan *p, uint64_t block);
+/* … and of every block, of a version whose blocks all lie in its own slot. */
 int slot_verify_all(const uint8_t *slot, const struct slot_plan *p, uint64_t seed);
 
-/* Copy length bytes at offset of the data to out, checking the blocks they lie in. 0 or -EBADMSG. */
-int slot_copy(const uint8_t *slot, const struct slot_plan *p, uint64_t offset, uint64_t length, uint8_t *out);
+/* Are two versions laid out alike, so that they may share blocks? */
+int slot_alike(const uint8_t *x, const struct slot_plan *px, const uint8_t *y, const struct slot_plan *py);
+
+static inline uint64_t block_bytes(const struct slot_plan *p, uint64_t block)
+{
+	uint64_t at = block << p->block_shift, size = UINT64_C(1) << p->block_shift;
+
+	return p->data_bytes - at < size ? p->data_bytes - at : size;
+}
+
+/* ---- blocks.c: the data of one version ---- */
+
+/* Where the blocks of a key's slots lie. area[s]: the data of slot s, for versions that are laid out like the one
+ * at hand; NULL: that slot has no such data. */
+struct areas {
+	uint8_t *area[ARENA_SLOTS_MAX];
+};
+
+/* Write the data, with their block sums, into the version's own slot. */
+void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s);
+
+/* Copy length bytes at offset of the data to out, checking the blocks they lie in. areas: for a version with a map,
+ * else unused. 0 or -EBADMSG. */
+int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t offset,
+	      uint64_t length, uint8_t *out);
 
 static inline const struct arena_desc *slot_descs(const uint8_t *slot)
 {

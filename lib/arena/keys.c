@@ -99,15 +99,19 @@ static int need_extent(struct arena *a, struct arena_record *r, uint32_t i, uint
 	return rc;
 }
 
-struct commit {
-	const struct arena_var *vars;
-	size_t n;
-	uint64_t version; /* 0: the next */
-	uint32_t incarnation;
-	int64_t time_ns;
-};
+static void write_version(uint8_t *slot, const struct slot_plan *p, const struct content *c)
+{
+	struct stream stream;
 
-static int commit_locked(struct arena *a, const struct key *k, const struct slot_plan *p, struct commit *c)
+	slot_write_head(slot, p, c);
+	stream_open(&stream, c->vars, c->pads, c->n);
+	blocks_write(slot, p, &stream);
+	slot_seal(slot, p, c->seed);
+}
+
+/* version 0: the next. */
+static int commit_locked(struct arena *a, const struct key *k, const struct slot_plan *p, struct content *c,
+			 uint64_t *version)
 {
 	struct arena_record *r = index_find(a, k);
 	struct arena_slot *s;
@@ -120,10 +124,10 @@ static int commit_locked(struct arena *a, const struct key *k, const struct slot
 	if (rc)
 		return rc;
 	newest = r->commit >> 8;
-	if (c->version && c->version <= newest)
+	if (*version && *version <= newest)
 		return -EEXIST;
-	if (!c->version)
-		c->version = newest + 1;
+	if (!*version)
+		*version = newest + 1;
 	i = idle_slot(a, r);
 	rc = need_extent(a, r, i, p->total);
 	if (rc)
@@ -132,49 +136,71 @@ static int commit_locked(struct arena *a, const struct key *k, const struct slot
 	if (!s)
 		return -EPROTO;
 	__atomic_exchange_n(&s->version, 0, __ATOMIC_SEQ_CST); /* before anything in it changes */
-	slot_write((uint8_t *)s, p, c->vars, c->n, k->hash ^ c->version, c->incarnation, c->time_ns);
-	store_release(&s->version, c->version);
-	store_release(&r->commit, c->version << 8 | i);
+	c->seed = k->hash ^ *version;
+	write_version((uint8_t *)s, p, c);
+	if (p->map_at)
+		memset((uint8_t *)s + p->map_at, (int)i, p->blocks), slot_seal((uint8_t *)s, p, c->seed);
+	c->sum = s->sum;
+	store_release(&s->version, *version);
+	store_release(&r->commit, *version << 8 | i);
 	return 0;
 }
 
-static int commit(struct arena *a, const char *name, struct commit *c)
+static int commit(struct arena *a, const char *name, struct content *c, uint64_t *version)
 {
 	struct slot_plan plan;
 	struct key k;
 	int rc = a->read_only ? -EACCES : key_make(&k, name);
 
 	if (!rc)
-		rc = slot_plan(c->vars, c->n, &plan);
+		rc = slot_plan(c, &plan);
 	if (!rc)
 		rc = lock_take(a, lock_of(k.hash));
 	if (rc)
 		return rc;
-	rc = commit_locked(a, &k, &plan, c);
+	rc = commit_locked(a, &k, &plan, c, version);
 	lock_give(a, lock_of(k.hash));
+	return rc;
+}
+
+static int commit_next(struct arena *a, const char *key, struct content *c, uint64_t *version)
+{
+	struct timespec now;
+	uint64_t made = 0;
+	int rc;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now); /* for people: a tick is fine enough, and cheap */
+	c->time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	c->incarnation = load_relaxed(&a->head->incarnation);
+	rc = commit(a, key, c, &made);
+	if (!rc && version)
+		*version = made;
 	return rc;
 }
 
 int arena_put(struct arena *a, const char *key, const struct arena_var *vars, size_t n, uint64_t *version)
 {
-	struct commit c = {.vars = vars, .n = n, .incarnation = load_relaxed(&a->head->incarnation)};
-	struct timespec now;
-	int rc;
+	struct content c = {.vars = vars, .n = n};
 
-	clock_gettime(CLOCK_REALTIME_COARSE, &now); /* for people: a tick is fine enough, and cheap */
-	c.time_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-	rc = commit(a, key, &c);
-	if (!rc && version)
-		*version = c.version;
+	return commit_next(a, key, &c, version);
+}
+
+int arena_put_regions(struct arena *a, const char *key, const struct arena_regions *g, uint64_t *version, uint64_t *sum)
+{
+	struct content c = {.vars = g->vars, .pads = g->pads, .n = g->n, .how = g->how};
+	int rc = commit_next(a, key, &c, version);
+
+	if (!rc && sum)
+		*sum = c.sum;
 	return rc;
 }
 
 int arena_load(struct arena *a, const char *key, const struct arena_var *vars, size_t n, uint64_t version,
 	       uint32_t incarnation, int64_t time_ns)
 {
-	struct commit c = {vars, n, version, incarnation, time_ns};
+	struct content c = {.vars = vars, .n = n, .incarnation = incarnation, .time_ns = time_ns};
 
-	return version == 0 || version >> 56 ? -EINVAL : commit(a, key, &c);
+	return version == 0 || version >> 56 ? -EINVAL : commit(a, key, &c, &version);
 }
 
 /* ---- reading back ---- */
@@ -210,8 +236,11 @@ static uint64_t offset_of(const uint8_t *slot, int64_t var)
 	uint64_t at = 0;
 	int64_t j;
 
-	for (j = 0; j < var; j++)
-		at = round_up(at + d[j].count * arena_type_size(d[j].type), 8);
+	for (j = 0; j <= var; j++) {
+		at = round_up(at, 8) + d[j].pad;
+		if (j < var)
+			at += d[j].count * arena_type_size(d[j].type);
+	}
 	return at;
 }
 
@@ -232,12 +261,23 @@ static int all_fit(const uint8_t *slot, const struct arena_var *vars, size_t n, 
 	return 0;
 }
 
+static void find_areas(struct arena *a, struct arena_record *r, const struct slot_plan *p, struct areas *out)
+{
+	uint32_t i;
+
+	memset(out, 0, sizeof *out);
+	for (i = 0; i < r->slots; i++)
+		if (extent_at(a, r, i) && record_slots(r)[i].length >= p->total)
+			out->area[i] = extent_at(a, r, i) + p->data_at;
+}
+
 static int copy_out(struct arena *a, struct arena_record *r, uint32_t slot, struct arena_var *vars, size_t n,
 		    struct arena_misfit *m)
 {
 	const uint8_t *at = extent_at(a, r, slot);
 	const struct arena_slot *s = (const struct arena_slot *)(const void *)at;
 	uint64_t most = record_slots(r)[slot].length;
+	struct areas areas;
 	struct slot_plan p;
 	size_t i;
 
@@ -245,10 +285,12 @@ static int copy_out(struct arena *a, struct arena_record *r, uint32_t slot, stru
 		return -EBADMSG;
 	if (all_fit(at, vars, n, m) != 0)
 		return -EMEDIUMTYPE;
+	if (p.map_at)
+		find_areas(a, r, &p, &areas);
 	for (i = 0; i < n; i++) {
 		uint64_t bytes = vars[i].count * arena_type_size(vars[i].type);
 
-		if (slot_copy(at, &p, offset_of(at, match(at, vars, n, i)), bytes, vars[i].data) != 0)
+		if (slot_copy(at, &p, &areas, offset_of(at, match(at, vars, n, i)), bytes, vars[i].data) != 0)
 			return -EBADMSG;
 	}
 	return 0;
@@ -323,12 +365,13 @@ int arena_get(struct arena *a, const char *key, struct arena_var *vars, size_t n
 	      uint64_t *got, struct arena_misfit *misfit)
 {
 	struct arena_record *r;
+	const struct content c = {.vars = vars, .n = n};
 	struct slot_plan plan;
 	struct key k;
 	int rc = key_make(&k, key);
 
 	if (!rc)
-		rc = slot_plan(vars, n, &plan);
+		rc = slot_plan(&c, &plan);
 	if (rc)
 		return rc;
 	if (a->read_only)

@@ -425,6 +425,26 @@ void arena_keys_free(struct arena_keys *keys)
 	*keys = (struct arena_keys){0};
 }
 
+/* Take the pads out: each variable at the next multiple of 8. Returns what is left. */
+static uint64_t pack(const uint8_t *copy, uint8_t *data)
+{
+	const struct arena_slot *s = (const struct arena_slot *)(const void *)copy;
+	const struct arena_desc *d = slot_descs(copy);
+	uint64_t from = 0, to = 0, bytes;
+	size_t i;
+
+	for (i = 0; i < s->vars; i++) {
+		bytes = d[i].count * arena_type_size(d[i].type);
+		from = round_up(from, 8) + d[i].pad;
+		if (round_up(to, 8) != from)
+			memmove(data + round_up(to, 8), data + from, bytes);
+		memset(data + to, 0, round_up(to, 8) - to);
+		to = round_up(to, 8) + bytes;
+		from += bytes;
+	}
+	return to;
+}
+
 int arena_read_value(struct arena_reader *r, const char *key, uint64_t version, struct arena_value *out,
 		     int *skipped)
 {
@@ -447,9 +467,10 @@ int arena_read_value(struct arena_reader *r, const char *key, uint64_t version, 
 	}
 	out->copy = copy;
 	out->data = copy + plan.data_at;
+	out->info.bytes = pack(copy, out->data);
 	if (skipped)
 		*skipped = damaged;
-	return arena_vars_lay(out->info.vars, out->info.n, out->data, plan.data_bytes);
+	return arena_vars_lay(out->info.vars, out->info.n, out->data, out->info.bytes);
 }
 
 void arena_value_free(struct arena_value *v)
