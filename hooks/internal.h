@@ -24,6 +24,10 @@ void routes_free(cpa *cp);
 void memos_free(cpa *cp);
 void life_free(cpa *cp);
 
+/* memo_evict.c: the arena is full; forget results of memos, so that bytes may fit. 0: there is nothing to forget, or it
+ * would not help. Then try again, with turn = 0, 1, 2, … until it says 0. */
+int memos_make_room(cpa *cp, uint64_t bytes, unsigned turn);
+
 void notice_slow(cpa *cp); /* job.c */
 
 /* The first thing in every call: the agent may want the userfaultfds back, or this process may have been restored. Two
@@ -82,7 +86,15 @@ int fail_arena(int rc, const char *what, const char *name);
 /* ---- place.c: where an arena lies ---- */
 #define PLACE_MAX 4096
 
-/* The arena that cpa_open(where) means, made if it is a private one that does not exist yet. */
-int place_find(char path[PLACE_MAX], const char *where);
+struct place {
+	char path[PLACE_MAX];
+	int is_private; /* found by its name in a directory, not named itself */
+};
+
+/* The arena that cpa_open_named() means, made if it is a private one that does not exist yet. */
+int place_find(struct place *p, const char *where, const char *name, uint64_t budget);
+
+/* Map it, if it is not another user's. */
+int place_map(const struct place *p, struct arena **a);
 
 #endif
