@@ -10,6 +10,7 @@
 #include "agent/job_local.h"
 #include "agent/job_start.h"
 #include "agent/ports/fence.h"
+#include "agent/ports/let_go.h"
 #include "agent/standing.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -65,7 +66,9 @@ static void start_again(struct job *j)
 static void adopt_running(struct job *j)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, j->pid, 0);
+	char arena[FS_PATH_MAX];
 	j->started_ns = clock_boot_ns();
+	let_go_over(job_arena(j, arena)); /* whoever began a snapshot is gone */
 	bell_open(j);
 	log_info("job_adopted", "job=%s name=%s pid=%d state=%s incarnation=%u generations=%zu", j->id,
 	         j->spec->name, (int)j->pid, job_state_name(j->state), j->incarnation, j->n_gens);

@@ -1,19 +1,11 @@
 /* Owns taking a process snapshot of a job: one at a time, complete or absent, in image directories used in turn.
- *
- * A generation exists when its directory has a manifest: everything in the directory is hashed first (after the
- * job runs again), the manifest is written aside and renamed last, and removed before the directory is used
- * again. An agent killed anywhere in between leaves a directory without a manifest: free for reuse. */
-#include <errno.h>
+ * What runs in a worker thread is in job_shot.c. */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "agent/job_start.h"
+#include "agent/job_shot.h"
 #include "agent/levels.h"
-#include "agent/ports/fence.h"
-#include "agent/ports/images.h"
-#include "agent/ports/precheck.h"
-#include "agent/ports/snapshot.h"
+#include "agent/ports/let_go.h"
 #include "agent/work.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -22,76 +14,8 @@
 #include "lib/chunk/manifest.h"
 #include "lib/wire/copy.h"
 
-#define DUMP_WATCHDOG_NS (60 * NS_PER_S)
+#define LET_GO_LOOK_MS 20
 #define HISTORY_CARRIED 20
-
-struct shot {
-	struct job *job;
-	struct wanted *wanted; /* who asked before it began */
-	unsigned slot;
-	char reason[32];
-	Cpa__Generation *g; /* owned */
-	struct snapshot_taken taken;
-	int watch;
-	int code;
-	struct err err;
-};
-
-static void watch_dump(void *ctx, pid_t criu)
-{
-	struct shot *s = ctx;
-	struct agent *a = s->job->agent;
-	s->watch = a->fence ? fence_watch_dump(a->fence, s->job->id, criu,
-	                                       clock_boot_ns() + DUMP_WATCHDOG_NS + 5 * NS_PER_S, NULL)
-	                    : -1;
-}
-
-static void unwatch_dump(void *ctx, pid_t criu)
-{
-	struct shot *s = ctx;
-	(void)criu;
-	if (s->watch >= 0)
-		fence_unwatch_dump(s->job->agent->fence, s->watch);
-	s->watch = -1;
-}
-
-static int take(struct shot *s, const char *dir, struct err *e)
-{
-	struct job *j = s->job;
-	char arena[FS_PATH_MAX];
-	struct precheck found;
-	if (precheck_job(j->pid, &found, e) < 0 || precheck_verdict(&found, e) < 0)
-		return err_wrap(e, "no snapshot of %s can be taken", j->spec->name);
-	bool has_arena = access(job_arena(j, arena), F_OK) == 0;
-	struct snapshot_take how = { .criu = j->agent->criu,
-		                     .pid = j->pid,
-		                     .img_dir = dir,
-		                     .job_dir = j->job_dir,
-		                     .log_dir = j->log_dir,
-		                     .arena = has_arena ? arena : NULL,
-		                     .files = (enum snapshot_files)j->spec->files,
-		                     .tcp_established = j->spec->tcp == CPA__TCP__ESTABLISHED,
-		                     .watchdog_ns = DUMP_WATCHDOG_NS,
-		                     .watch = watch_dump,
-		                     .unwatch = unwatch_dump,
-		                     .ctx = s };
-	return snapshot_take(&how, &s->taken, e);
-}
-
-static int fill(struct shot *s, struct err *e)
-{
-	struct job *j = s->job;
-	Cpa__Generation *g = s->g;
-	g->generation = j->last_generation;
-	g->incarnation = j->incarnation;
-	g->time_ns = clock_real_ns();
-	g->frozen_ns = (uint64_t)s->taken.frozen_ns;
-	g->uid = j->spec->uid;
-	if (!wire_set(&g->job, j->id) || !wire_set(&g->reason, s->reason) ||
-	    !wire_set(&g->node, j->agent->cfg.name) || !wire_set(&g->machine, j->agent->machine))
-		return err_set(e, ERR_FAILED, "out of memory");
-	return 0;
-}
 
 /* The newest of its history go along with the generation. On the loop: there it also changes. */
 static void carry_history(const struct job *j, Cpa__Generation *g)
@@ -105,41 +29,16 @@ static void carry_history(const struct job *j, Cpa__Generation *g)
 	}
 }
 
-static int complete(struct shot *s, const char *dir, const char *manifest, struct err *e)
-{
-	scoped_free uint8_t *sealed = NULL;
-	size_t len;
-	if (images_describe(dir, NULL, 0, s->g, e) < 0 || fill(s, e) < 0 ||
-	    manifest_pack_generation(s->g, s->job->agent->manifest_key, &sealed, &len, e) < 0)
-		return e->code;
-	return fs_write_aside(manifest, sealed, len, 0600, 0, e);
-}
-
-static void run_shot(void *ctx)
-{
-	struct shot *s = ctx;
-	char dir[FS_PATH_MAX], manifest[FS_PATH_MAX + 16];
-	s->watch = -1;
-	job_img_dir(s->job, s->slot, dir);
-	snprintf(manifest, sizeof manifest, "%s/.manifest", dir);
-	s->code = fs_mkdirs(dir, 0700, &s->err);
-	if (s->code == 0 && unlink(manifest) < 0 && errno != ENOENT)
-		s->code = err_sys(&s->err, ERR_FAILED, "cannot reuse %s", dir);
-	if (s->code == 0)
-		s->code = take(s, dir, &s->err);
-	if (s->code == 0)
-		s->code = complete(s, dir, manifest, &s->err);
-	if (s->code < 0 && access(manifest, F_OK) != 0)
-		fs_remove_tree(dir, NULL); /* a full disk has room again */
-}
-
 /* One that failed: why, and that it is not there. */
 static void note_failure(struct shot *s)
 {
 	struct job *j = s->job;
-	Cpa__Past *p = malloc(sizeof *p);
+	Cpa__Past *last = j->n_history ? j->history[j->n_history - 1] : NULL, *p = malloc(sizeof *p);
 	if (!p)
 		return;
+	if (last && last->n_levels == 0 && strcmp(last->note, s->err.text) == 0 &&
+	    strcmp(last->reason, s->reason) == 0) /* again: the ones that can be restored stay in sight */
+		cpa__past__free_unpacked(j->history[--j->n_history], NULL);
 	cpa__past__init(p);
 	p->generation = j->last_generation;
 	p->time_ns = clock_real_ns();
@@ -161,15 +60,49 @@ static void answer(struct job *j, struct wanted *w, uint64_t generation, int64_t
 	}
 }
 
+static void done_shot(void *ctx);
+
+static void look_again(uv_timer_t *t)
+{
+	struct shot *s = t->data;
+	work_start(&s->job->agent->loop, shot_run, done_shot, s);
+}
+
+static void free_pause(uv_handle_t *h)
+{
+	free(h);
+}
+
+/* Look again in a moment, without a thread that waits. False when it is not worth it any more. */
+static bool wait_more(struct shot *s)
+{
+	struct job *j = s->job;
+	char arena[FS_PATH_MAX];
+	if (!s->pause && (s->pause = malloc(sizeof *s->pause))) {
+		uv_timer_init(&j->agent->loop, s->pause);
+		s->pause->data = s;
+	}
+	bool over = j->died || j->stopping || j->disowned || j->agent->stopping;
+	if (!over && s->pause && uv_timer_start(s->pause, look_again, LET_GO_LOOK_MS, 0) == 0)
+		return true;
+	s->code = err_set(&s->err, ERR_FAILED, "no snapshot of %s: it ended, or its agent did", j->spec->name);
+	let_go_over(job_arena(j, arena));
+	return false;
+}
+
 static void done_shot(void *ctx)
 {
 	struct shot *s = ctx;
 	struct job *j = s->job;
+	if (s->waits && wait_more(s))
+		return;
+	if (s->pause)
+		uv_close((uv_handle_t *)s->pause, free_pause);
 	j->busy = false;
 	if (s->code == 0) {
 		log_info("snapshot",
-		         "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=\"%s\"", j->id,
-		         j->spec->name, (unsigned long long)s->g->generation,
+		         "job=%s name=%s generation=%llu bytes=%llu frozen_ms=%.1f total_ms=%.1f reason=\"%s\"",
+		         j->id, j->spec->name, (unsigned long long)s->g->generation,
 		         (unsigned long long)manifest_generation_bytes(s->g), (double)s->taken.frozen_ns / 1e6,
 		         (double)s->taken.total_ns / 1e6, s->reason);
 		job_gen_add(j, scoped_take(s->g), s->slot);
@@ -179,7 +112,8 @@ static void done_shot(void *ctx)
 		levels_offer(j, j->spec->level, false);
 	} else {
 		note_failure(s);
-		job_slot_lost(j, s->slot);
+		if (s->began)
+			job_slot_lost(j, s->slot);
 		log_warn("snapshot_failed", "job=%s name=%s generation=%llu why=\"%s\"", j->id, j->spec->name,
 		         (unsigned long long)j->last_generation, s->err.text);
 	}
@@ -235,10 +169,11 @@ void job_snapshot(struct job *j, const char *reason, struct wanted *w)
 	cpa__generation__init(g);
 	carry_history(j, g);
 	*s = (struct shot){ .job = j, .wanted = w, .g = g, .slot = job_free_slot(j) };
+	s->let_go_by = clock_boot_ns() + LET_GO_NS;
 	core_copy(s->reason, sizeof s->reason, reason);
 	j->last_generation++;
 	j->busy = true;
-	work_start(&j->agent->loop, run_shot, done_shot, s);
+	work_start(&j->agent->loop, shot_run, done_shot, s);
 }
 
 void job_snapshot_want(struct job *j, const char *reason, snapshot_fn *done, void *ctx)
