@@ -2,66 +2,54 @@
  * a block goes to is share.c's to say. */
 #include <errno.h>
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
-
+#include "lib/arena/block.h"
 #include "lib/arena/internal.h"
 
-#define BLOCK UINT64_C(4096) /* the writer's; a reader takes what a slot says */
+/* From these sizes on the data pass by the caches: they would not be found there again, and would push out what the
+ * program computes with. What is read back is wanted soon, so only what no second cache holds. */
+#define STREAM_WRITE_FROM (UINT64_C(1) << 20)
+#define STREAM_READ_FROM (UINT64_C(8) << 20)
 
-/* Write a block past the caches: the arena's other side is not going to be read soon. to: 64-byte aligned. */
-static void store_block(uint8_t *to, const uint8_t *from, uint64_t bytes)
-{
-#if defined(__x86_64__)
-	uint64_t i, whole = bytes & ~UINT64_C(63);
-
-	for (i = 0; i < whole; i += 64) {
-		__m128i a = _mm_load_si128((const __m128i *)(const void *)(from + i));
-		__m128i b = _mm_load_si128((const __m128i *)(const void *)(from + i + 16));
-		__m128i c = _mm_load_si128((const __m128i *)(const void *)(from + i + 32));
-		__m128i d = _mm_load_si128((const __m128i *)(const void *)(from + i + 48));
-
-		_mm_stream_si128((__m128i *)(void *)(to + i), a);
-		_mm_stream_si128((__m128i *)(void *)(to + i + 16), b);
-		_mm_stream_si128((__m128i *)(void *)(to + i + 32), c);
-		_mm_stream_si128((__m128i *)(void *)(to + i + 48), d);
-	}
-	memcpy(to + whole, from + whole, bytes - whole);
-#else
-	memcpy(to, from, bytes);
-#endif
-}
-
-static void stores_done(void)
-{
-#if defined(__x86_64__)
-	_mm_sfence();
-#endif
-}
-
-/* Through a block in the first cache, so that what is hashed is what is stored, even if another thread of the
- * program changes the variable meanwhile. Returns its checksum. */
-static uint64_t write_block(uint8_t *to, struct stream *s, uint64_t at, uint64_t bytes)
+/* One block that does not lie in one variable as it is. Returns its checksum. */
+static uint64_t write_gathered(uint8_t *to, struct stream *s, uint64_t at, uint64_t bytes, enum block_how how)
 {
 	_Alignas(64) uint8_t block[BLOCK];
-	uint64_t sum;
 
 	stream_read(s, at, block, bytes);
-	sum = arena_hash(block, bytes, 0);
-	store_block(to, block, bytes);
-	return sum;
+	return block_copy(to, block, bytes, how);
+}
+
+/* n blocks from block b on, to where they lie one after the other, and their checksums. */
+static void write_run(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64_t b, uint64_t n, uint64_t *sums,
+		      enum block_how how)
+{
+	uint64_t take, at, in_var;
+	const uint8_t *from;
+
+	for (; n; b += take, n -= take, to += take * BLOCK, sums += take) {
+		at = b * BLOCK;
+		from = stream_run(s, at, &in_var);
+		take = in_var / BLOCK < n ? in_var / BLOCK : n;
+		if (take) {
+			block_copies(to, from, take, sums, how);
+		} else {
+			take = 1;
+			*sums = write_gathered(to, s, at, block_bytes(p, b), how);
+		}
+	}
 }
 
 void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s)
 {
-	uint64_t *sums = (uint64_t *)(void *)(slot + p->sums_at), b;
+	uint64_t *sums = (uint64_t *)(void *)(slot + p->sums_at);
+	enum block_how how = p->data_bytes >= STREAM_WRITE_FROM ? BLOCK_STREAM : BLOCK_CACHED;
 
-	if (!p->blocks)
+	if (!p->blocks) {
 		stream_read(s, 0, slot + p->data_at, p->data_bytes);
-	for (b = 0; b < p->blocks; b++)
-		sums[b] = write_block(slot + p->data_at + b * BLOCK, s, b * BLOCK, block_bytes(p, b));
-	stores_done();
+		return;
+	}
+	write_run(slot + p->data_at, s, p, 0, p->blocks, sums, how);
+	block_done();
 }
 
 /* ---- and back ---- */
@@ -85,29 +73,73 @@ int slot_verify_all(const uint8_t *slot, const struct slot_plan *p, uint64_t see
 	return 0;
 }
 
+/* n whole blocks that lie one after the other, each as it was checked. */
+static int read_run(const uint8_t *from, const uint64_t *sums, uint64_t n, uint8_t *out, enum block_how how)
+{
+	uint64_t got[64], take;
+
+	for (; n; n -= take, from += take * BLOCK, out += take * BLOCK, sums += take) {
+		take = n < 64 ? n : 64;
+		block_copies(out, from, take, got, how);
+		if (memcmp(got, sums, take * sizeof *got) != 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+/* The slot whose data have block b; -1: none has. */
+static int slot_with(const uint8_t *slot, const struct slot_plan *p, uint64_t b)
+{
+	uint8_t s = slot[p->map_at + b];
+
+	return s < ARENA_SLOTS_MAX ? s : -1;
+}
+
+/* Where the data lie that have block b, NULL: nowhere; and how many of `most` blocks from there lie in them. */
+static const uint8_t *find_run(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t b,
+			       uint64_t most, uint64_t *run)
+{
+	int s;
+
+	*run = most;
+	if (!p->map_at)
+		return slot + p->data_at;
+	s = slot_with(slot, p, b);
+	for (*run = 1; *run < most && slot_with(slot, p, b + *run) == s;)
+		++*run;
+	return s < 0 ? NULL : areas->area[s];
+}
+
 int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t offset,
 	      uint64_t length, uint8_t *out)
 {
-	uint64_t take, in_block, size = UINT64_C(1) << p->block_shift, b;
-	const uint8_t *data = slot + p->data_at;
+	const uint64_t *sums = (const uint64_t *)(const void *)(slot + p->sums_at), size = UINT64_C(1) << p->block_shift;
+	enum block_how how = length >= STREAM_READ_FROM ? BLOCK_STREAM : BLOCK_CACHED;
+	uint64_t take, in_block, b, run;
+	const uint8_t *data;
 
 	if (!p->blocks) { /* slot_verify_head() has covered it */
 		if (length)
-			memcpy(out, data + offset, length);
+			memcpy(out, slot + p->data_at + offset, length);
 		return 0;
 	}
 	for (; length; offset += take, out += take, length -= take) {
 		b = offset >> p->block_shift;
-		if (p->map_at) {
-			uint8_t s = slot[p->map_at + b];
-
-			data = s < ARENA_SLOTS_MAX ? areas->area[s] : NULL;
-		}
-		if (!data || verify_block(data + (b << p->block_shift), slot, p, b) != 0)
+		in_block = offset & (size - 1);
+		take = size - in_block < length ? size - in_block : length;
+		data = find_run(slot, p, areas, b, in_block ? 1 : length >> p->block_shift, &run);
+		if (!data)
 			return -EBADMSG;
-		in_block = size - (offset & (size - 1));
-		take = in_block < length ? in_block : length;
-		memcpy(out, data + offset, take);
+		if (size == BLOCK && take == BLOCK) {
+			take = run * BLOCK;
+			if (read_run(data + offset, sums + b, run, out, how) != 0)
+				return -EBADMSG;
+		} else {
+			if (verify_block(data + (b << p->block_shift), slot, p, b) != 0)
+				return -EBADMSG;
+			memcpy(out, data + offset, take);
+		}
 	}
+	block_done();
 	return 0;
 }

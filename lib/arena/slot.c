@@ -5,10 +5,10 @@
  * cache, and so that a later version can keep the checksums of the blocks it does not change. */
 #include <errno.h>
 
+#include "lib/arena/block.h"
 #include "lib/arena/internal.h"
 
 #define BLOCKED_FROM (UINT64_C(32) << 10)
-#define BLOCK_SHIFT 12
 #define SUM_FROM offsetof(struct arena_slot, time_ns) /* the checksum covers what follows version and sum */
 #define PAD_MAX 4095u
 

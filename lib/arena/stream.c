@@ -48,3 +48,13 @@ const uint8_t *stream_at(struct stream *s, uint64_t at, uint64_t bytes)
 		return NULL;
 	return (const uint8_t *)s->vars[s->i].data + (at - s->start);
 }
+
+const uint8_t *stream_run(struct stream *s, uint64_t at, uint64_t *bytes)
+{
+	*bytes = 0;
+	go_to(s, at);
+	if (s->i == s->n || at < s->start)
+		return NULL;
+	*bytes = s->end - at;
+	return (const uint8_t *)s->vars[s->i].data + (at - s->start);
+}
