@@ -6,7 +6,7 @@
 
 #include "hooks/memo_impl.h"
 
-#define AT_ONCE 16 /* each walk forgets at least this part of the results */
+#define AT_ONCE 8 /* each walk forgets at least this part of the results */
 
 struct results {
 	struct arena_found *list; /* of these, the first n are results, the least recently used first */

@@ -145,10 +145,22 @@ static int by_key(const void *x, const void *y)
 	return strcmp(((const struct arena_found *)x)->key, ((const struct arena_found *)y)->key);
 }
 
-/* One allocation, sorted; a key that was found in two tables once. */
-static int finish(struct walk *w)
+/* A key that was found in two tables, once. */
+static size_t once(struct arena_found *list, size_t n)
 {
-	size_t bytes = w->n * sizeof *w->list, i, once = 0;
+	size_t i, kept = 0;
+
+	qsort(list, n, sizeof *list, by_key);
+	for (i = 0; i < n; i++)
+		if (kept == 0 || strcmp(list[kept - 1].key, list[i].key) != 0)
+			list[kept++] = list[i];
+	return kept;
+}
+
+/* One allocation. */
+static int finish(struct walk *w, int moved)
+{
+	size_t bytes = w->n * sizeof *w->list, i;
 	struct arena_found *list;
 	char *names;
 
@@ -162,11 +174,8 @@ static int finish(struct walk *w)
 	memcpy(names, w->names, w->text);
 	for (i = 0; i < w->n; i++)
 		list[i].key = names + (uintptr_t)list[i].key;
-	qsort(list, w->n, sizeof *list, by_key);
-	for (i = 0; i < w->n; i++)
-		if (once == 0 || strcmp(list[once - 1].key, list[i].key) != 0)
-			list[once++] = list[i];
-	w->n = once;
+	if (moved)
+		w->n = once(list, w->n);
 	return 0;
 }
 
@@ -176,7 +185,7 @@ int arena_find(struct arena *a, const char *prefix, struct arena_found **list, s
 	struct arena_record *r;
 	uint32_t table, moves;
 	uint64_t b;
-	int rc = 0;
+	int rc = 0, rounds = 0;
 
 	do {
 		moves = load_acquire(&a->head->moves);
@@ -184,9 +193,10 @@ int arena_find(struct arena *a, const char *prefix, struct arena_found **list, s
 		for (b = 0; !rc && b < table_buckets(table); b++)
 			if ((r = index_at(a, table, b)))
 				rc = visit(a, r, &w);
+		rounds++;
 	} while (!rc && moves != load_acquire(&a->head->moves));
 	if (!rc)
-		rc = finish(&w);
+		rc = finish(&w, rounds > 1);
 	free(w.names);
 	if (rc) {
 		free(w.list);

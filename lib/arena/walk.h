@@ -13,7 +13,7 @@ struct arena_found {
 	uint32_t used;    /* arena_record.used */
 };
 
-/* Every key that begins with prefix ("" for all), sorted. *list is freed with free(), NULL for none. -ENOMEM. */
+/* Every key that begins with prefix ("" for all), once, in no order. *list is freed with free(), NULL for none. -ENOMEM. */
 int arena_find(struct arena *a, const char *prefix, struct arena_found **list, size_t *n);
 
 /* The key is used now: no other key that is used so was used later. out may be NULL; its key is not set. -ENOENT. */
