@@ -19,9 +19,8 @@ static uint64_t write_gathered(uint8_t *to, struct stream *s, uint64_t at, uint6
 	return block_copy(to, block, bytes, how);
 }
 
-/* n blocks from block b on, to where they lie one after the other, and their checksums. */
-static void write_run(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64_t b, uint64_t n, uint64_t *sums,
-		      enum block_how how)
+void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64_t b, uint64_t n, uint64_t *sums,
+		enum block_how how)
 {
 	uint64_t take, at, in_var;
 	const uint8_t *from;
@@ -48,7 +47,7 @@ void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s)
 		stream_read(s, 0, slot + p->data_at, p->data_bytes);
 		return;
 	}
-	write_run(slot + p->data_at, s, p, 0, p->blocks, sums, how);
+	blocks_put(slot + p->data_at, s, p, 0, p->blocks, sums, how);
 	block_done();
 }
 

@@ -124,7 +124,7 @@ struct arena_record {
 	uint64_t want;   /* a request: version << 8 | the level to carry it to; 0: none */
 	uint8_t slots;   /* number of extents, 2 or more */
 	uint8_t name_bytes;
-	uint16_t reserved0;
+	uint16_t keep;      /* versions kept; 0: one less than there are slots */
 	uint32_t held_tick; /* futex: grows whenever held changes */
 	/* held[l - 2]: the newest version that level l holds, its low 32 bits. Written by the agent. */
 	uint32_t held[ARENA_LEVEL_MAX - 1];

@@ -6,8 +6,6 @@
 
 #include "lib/arena/internal.h"
 
-#define SLOTS 2 /* the last version, and the one being written */
-
 static uint32_t *table_base(struct arena *a, uint32_t table)
 {
 	return (uint32_t *)(void *)(a->base + arena_table_at(table));
@@ -128,9 +126,10 @@ static int make_room(struct arena *a, uint32_t table)
 	return keys + gone + 1 < buckets ? 0 : -ENOSPC;
 }
 
-static int make_record(struct arena *a, const struct key *k, uint64_t *at)
+/* Room for a record, cleared. */
+static int make_record(struct arena *a, const struct key *k, uint8_t slots, uint64_t *at)
 {
-	size_t bytes = arena_record_bytes(SLOTS, k->bytes);
+	size_t bytes = arena_record_bytes(slots, k->bytes);
 	struct arena_record *r;
 	int rc = heap_take(a, bytes, ARENA_UNIT, at);
 
@@ -139,13 +138,13 @@ static int make_record(struct arena *a, const struct key *k, uint64_t *at)
 	r = (struct arena_record *)(void *)(a->heap + *at);
 	memset(r, 0, bytes);
 	r->hash = k->hash;
-	r->slots = SLOTS;
+	r->slots = slots;
 	r->name_bytes = k->bytes;
 	memcpy(record_name(r), k->name, k->bytes);
 	return 0;
 }
 
-static int insert(struct arena *a, const struct key *k, struct arena_record **r)
+static int insert(struct arena *a, const struct key *k, uint8_t slots, struct arena_record **r)
 {
 	struct arena_header *h = a->head;
 	uint64_t at;
@@ -154,7 +153,7 @@ static int insert(struct arena *a, const struct key *k, struct arena_record **r)
 	struct arena_record *had;
 	int rc = make_room(a, index_table(a));
 
-	if (rc || (rc = make_record(a, k, &at)))
+	if (rc || (rc = make_record(a, k, slots, &at)))
 		return rc;
 	table = index_table(a);
 	if (probe(a, table, k, &room, &had) >= 0 || room < 0)
@@ -168,13 +167,46 @@ static int insert(struct arena *a, const struct key *k, struct arena_record **r)
 	return 0;
 }
 
-int index_add(struct arena *a, const struct key *k, struct arena_record **r)
+int index_add(struct arena *a, const struct key *k, uint8_t slots, struct arena_record **r)
 {
 	int rc = lock_take(a, 0);
 
 	if (rc)
 		return rc;
-	rc = insert(a, k, r);
+	rc = insert(a, k, slots, r);
+	lock_give(a, 0);
+	return rc;
+}
+
+/* The new record has the old one's slots, and takes its place by one store. */
+static int widen(struct arena *a, const struct key *k, uint8_t slots, struct arena_record **r)
+{
+	struct arena_record *old = NULL, *now;
+	uint64_t at;
+	int64_t b, room;
+	int rc = make_record(a, k, slots, &at);
+
+	if (rc)
+		return rc;
+	b = probe(a, index_table(a), k, &room, &old);
+	if (b < 0 || old->slots > slots)
+		return -EPROTO;
+	now = (struct arena_record *)(void *)(a->heap + at);
+	memcpy(now, old, sizeof *now);
+	now->slots = slots;
+	memcpy(record_slots(now), record_slots(old), old->slots * sizeof *record_slots(old));
+	store_release(&table_base(a, index_table(a))[b], (uint32_t)(at / ARENA_UNIT) + 1);
+	*r = now;
+	return 0;
+}
+
+int index_widen(struct arena *a, const struct key *k, uint8_t slots, struct arena_record **r)
+{
+	int rc = lock_take(a, 0);
+
+	if (rc)
+		return rc;
+	rc = widen(a, k, slots, r);
 	lock_give(a, 0);
 	return rc;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/arena/arena.h"
+#include "lib/arena/block.h"
 #include "lib/arena/stream.h"
 
 /* Words that several processes read and write at once. */
@@ -34,6 +35,30 @@ static inline char *record_name(struct arena_record *r)
 {
 	return (char *)(record_slots(r) + r->slots);
 }
+
+/* ---- key.c ---- */
+
+/* -EINVAL: too long, or none. */
+int key_make(struct key *k, const char *name);
+
+/* A slot's memory, NULL if it has none (or an impossible one), and how long it is. */
+uint8_t *extent_at(struct arena *a, struct arena_record *r, uint32_t slot);
+static inline struct arena_slot *slot_of(struct arena *a, struct arena_record *r, uint32_t slot)
+{
+	return (struct arena_slot *)(void *)extent_at(a, r, slot);
+}
+
+/* The version that a slot holds, 0 for none: also when its writer died before it was published. */
+uint64_t slot_version(struct arena *a, struct arena_record *r, uint32_t slot);
+
+/* How many versions are kept. */
+static inline uint32_t record_keep(const struct arena_record *r)
+{
+	return r->keep && r->keep < r->slots ? r->keep : r->slots - 1u;
+}
+
+/* The slot to write next. The versions in all others are kept. The caller holds the key's lock. */
+uint32_t slot_idle(struct arena *a, struct arena_record *r);
 
 /* ---- arena.c ---- */
 
@@ -66,7 +91,9 @@ int heap_back(void *from, uint64_t bytes);
 /* The record of a key, NULL if there is none. The caller holds the key's lock. */
 struct arena_record *index_find(struct arena *a, const struct key *k);
 /* A record for a key that has none. The caller holds the key's lock, not lock 0. */
-int index_add(struct arena *a, const struct key *k, struct arena_record **r);
+int index_add(struct arena *a, const struct key *k, uint8_t slots, struct arena_record **r);
+/* The record anew, with more slots. The same locks. */
+int index_widen(struct arena *a, const struct key *k, uint8_t slots, struct arena_record **r);
 /* Take the key out; its memory is free. The same locks. */
 int index_remove(struct arena *a, const struct key *k);
 /* The record that a bucket of the table in use names, NULL for none or an impossible one. */
@@ -96,10 +123,13 @@ struct content {
 	const uint32_t *pads; /* or NULL */
 	size_t n;
 	uint64_t seed; /* hash ^ version */
-	uint64_t sum;  /* out */
+	uint64_t sum;  /* out: of the slot */
 	int64_t time_ns;
 	uint32_t incarnation;
 	uint8_t how;
+	/* as arena_regions */
+	uint64_t base, base_sum;
+	const uint64_t *changed;
 };
 
 /* What it takes in the heap. -EINVAL for impossible variables. */
@@ -120,7 +150,8 @@ int slot_verify_head(const uint8_t *slot, const struct slot_plan *p, uint64_t se
 /* … and of every block, of a version whose blocks all lie in its own slot. */
 int slot_verify_all(const uint8_t *slot, const struct slot_plan *p, uint64_t seed);
 
-/* Are two versions laid out alike, so that they may share blocks? */
+/* Is a version laid out like c, or like another version, so that they may share blocks? */
+int slot_like(const uint8_t *slot, const struct slot_plan *p, const struct content *c, const struct slot_plan *pc);
 int slot_alike(const uint8_t *x, const struct slot_plan *px, const uint8_t *y, const struct slot_plan *py);
 
 static inline uint64_t block_bytes(const struct slot_plan *p, uint64_t block)
@@ -130,21 +161,69 @@ static inline uint64_t block_bytes(const struct slot_plan *p, uint64_t block)
 	return p->data_bytes - at < size ? p->data_bytes - at : size;
 }
 
-/* ---- blocks.c: the data of one version ---- */
+/* ---- share.c: which slot a block lies in ---- */
 
-/* Where the blocks of a key's slots lie. area[s]: the data of slot s, for versions that are laid out like the one
- * at hand; NULL: that slot has no such data. */
+/* The data of a record's slots, for versions laid out like the one at hand; NULL: that slot has no such data. */
 struct areas {
 	uint8_t *area[ARENA_SLOTS_MAX];
 };
+void areas_find(struct arena *a, struct arena_record *r, const struct slot_plan *p, struct areas *out);
+
+/* Where the blocks of a version may be written: in the slots of the versions laid out like it that are kept, and its
+ * own, in the places that none of them uses. There are more such slots than versions, so one is always free. */
+struct share {
+	struct areas to;
+	const uint8_t *map[ARENA_SLOTS_MAX]; /* of the versions kept */
+	uint32_t n;
+	uint32_t own;
+	uint64_t usable; /* bit s: slot s */
+};
+
+static inline uint8_t share_slot(const struct share *sh, uint64_t block)
+{
+	uint64_t used = 0, free;
+	uint32_t v;
+
+	for (v = 0; v < sh->n; v++)
+		used |= UINT64_C(1) << (sh->map[v][block] & (ARENA_SLOTS_MAX - 1));
+	free = sh->usable & ~used;
+	return (uint8_t)((free >> sh->own & 1) || !free ? sh->own : (uint32_t)__builtin_ctzll(free));
+}
+
+/* For a version of c in slot `own`, which has room for it. */
+void share_open(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
+		const struct slot_plan *p, struct share *sh);
+
+/* Have any versions besides that in slot `own` blocks that c must not lie upon? Then share_leave() before it is used. */
+int share_blocked(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
+		  const struct slot_plan *p);
+
+/* Bring what the versions of other slots have in this one into other slots. Its own version is gone. A death at any
+ * instruction leaves each version whole. */
+void share_leave(struct arena *a, struct arena_record *r, uint32_t slot);
+
+/* ---- blocks.c: the data of one version ---- */
 
 /* Write the data, with their block sums, into the version's own slot. */
 void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s);
+
+/* n blocks from block b on, to where they lie one after the other, and their checksums. */
+void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64_t b, uint64_t n, uint64_t *sums,
+		enum block_how how);
 
 /* Copy length bytes at offset of the data to out, checking the blocks they lie in. areas: for a version with a map,
  * else unused. 0 or -EBADMSG. */
 int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t offset,
 	      uint64_t length, uint8_t *out);
+
+/* ---- update.c: the data of one version that has a map ---- */
+
+/* Write all of it, with block sums and map. */
+void blocks_share(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh);
+
+/* The same from `base`, a version laid out alike: only the blocks whose bit is set are looked at. */
+void blocks_update(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh,
+		   const uint8_t *base, const uint64_t *changed);
 
 static inline const struct arena_desc *slot_descs(const uint8_t *slot)
 {

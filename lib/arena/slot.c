@@ -155,12 +155,34 @@ int slot_verify_head(const uint8_t *slot, const struct slot_plan *p, uint64_t se
 	return s->sum == head_sum(slot, p, seed) ? 0 : -EBADMSG;
 }
 
+int slot_like(const uint8_t *slot, const struct slot_plan *p, const struct content *c, const struct slot_plan *pc)
+{
+	const struct arena_slot *s = (const struct arena_slot *)(const void *)slot;
+	const struct arena_desc *d = slot_descs(slot);
+	const char *name = slot_names(slot, s->vars);
+	size_t i, length;
+
+	if (!pc->map_at || p->map_at != pc->map_at || p->sums_at != pc->sums_at || p->data_bytes != pc->data_bytes ||
+	    p->block_shift != pc->block_shift || s->vars != c->n)
+		return 0;
+	for (i = 0; i < c->n; name += d[i].name_bytes, i++) {
+		const struct arena_var *v = &c->vars[i];
+
+		length = v->name ? strlen(v->name) : 0;
+		if (d[i].count != v->count || d[i].type != v->type || d[i].pad != (c->pads ? c->pads[i] : 0) ||
+		    d[i].name_bytes != length || memcmp(name, v->name ? v->name : "", length) != 0)
+			return 0;
+	}
+	return 1;
+}
+
 int slot_alike(const uint8_t *x, const struct slot_plan *px, const uint8_t *y, const struct slot_plan *py)
 {
-	const size_t from = sizeof(struct arena_slot);
+	const struct arena_slot *sx = (const struct arena_slot *)(const void *)x;
+	const struct arena_slot *sy = (const struct arena_slot *)(const void *)y;
+	const size_t from = sizeof *sx;
 
 	return px->map_at && px->map_at == py->map_at && px->sums_at == py->sums_at &&
-	       px->data_bytes == py->data_bytes && px->block_shift == py->block_shift &&
-	       ((const struct arena_slot *)(const void *)x)->vars == ((const struct arena_slot *)(const void *)y)->vars &&
+	       px->data_bytes == py->data_bytes && px->block_shift == py->block_shift && sx->vars == sy->vars &&
 	       memcmp(x + from, y + from, px->sums_at - from) == 0;
 }
