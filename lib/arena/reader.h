@@ -23,9 +23,10 @@ struct arena_reader {
 struct arena_key {
 	char key[ARENA_KEY_MAX + 1]; /* terminated; a key with a NUL inside is broken */
 	uint64_t version;
-	uint64_t bytes; /* of data */
+	uint64_t bytes; /* of data, each variable at the next multiple of 8 */
 	int64_t time_ns;
 	uint32_t incarnation;
+	uint32_t how;          /* enum arena_how */
 	uint32_t level;        /* the highest that holds this version; 1: only here */
 	uint64_t want_version; /* request: carry this version … */
 	uint32_t want_level;   /* … to this level; 0: none */
@@ -45,7 +46,7 @@ struct arena_keys {
 
 struct arena_value {
 	struct arena_key info; /* info.vars[i].data points into data */
-	uint8_t *data; /* info.bytes of it, variables at multiples of 8 as in the arena; lies in … */
+	uint8_t *data; /* info.bytes of it, variables at multiples of 8, without pads; lies in … */
 	void *copy;    /* … what is owned here */
 };
 
@@ -56,6 +57,11 @@ int arena_read_open(struct arena_reader *r);
  * verify: read every value too, and leave out versions whose checksum does not fit (the one before is listed). */
 int arena_read_keys(struct arena_reader *r, int verify, struct arena_keys *out);
 void arena_keys_free(struct arena_keys *keys);
+
+/* One key's newest version with its variables, without looking at its data. Free with arena_key_free(), also after an
+ * error. */
+int arena_read_key(struct arena_reader *r, const char *key, struct arena_key *out);
+void arena_key_free(struct arena_key *key);
 
 /* The record at a file offset that arena_read_keys() gave: its key, requests and held levels, without versions and
  * variables (nothing to free). */
@@ -72,7 +78,7 @@ void arena_value_free(struct arena_value *v);
 int arena_clone(int fd, const char *path, mode_t mode);
 
 /* Put data of variables described by vars (name, type, count) into place: sets vars[i].data into data of bytes as
- * laid out in the arena. -EPROTO if the sizes do not add up to bytes. */
+ * arena_read_value() gives them. -EPROTO if the sizes do not add up to bytes. */
 int arena_vars_lay(struct arena_var *vars, size_t n, void *data, uint64_t bytes);
 
 #endif
