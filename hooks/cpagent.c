@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hooks/internal.h"
+#include "hooks/life.h"
 #include "lib/arena/mailbox.h"
+#include "lib/arena/walk.h"
 
 _Static_assert(sizeof(struct cpa_var) == sizeof(struct arena_var) &&
 	       offsetof(struct cpa_var, type) == offsetof(struct arena_var, type) &&
@@ -13,51 +14,15 @@ _Static_assert(sizeof(struct cpa_var) == sizeof(struct arena_var) &&
 _Static_assert((int)CPA_F128 == (int)ARENA_F128 && (int)CPA_C128 == (int)ARENA_C128 &&
 	       (int)CPA_BYTE == (int)ARENA_BYTES && (int)CPA_U64 == (int)ARENA_U64, "one set of types, two names");
 
-int cpa_open(cpa **cp, const char *where)
-{
-	char path[PLACE_MAX];
-	struct arena *a;
-	int rc;
-
-	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_open: no place for the handle");
-	*cp = NULL;
-	rc = place_find(path, where);
-	if (rc)
-		return rc;
-	rc = arena_map(&a, path);
-	if (rc == -ENOENT)
-		return fail(CPA_ERR_SYSTEM, "arena %s: there is no such file; is CPAGENT_ARENA right?", path);
-	if (rc)
-		return fail_arena(rc, "arena", path);
-	*cp = calloc(1, sizeof **cp);
-	if (!*cp) {
-		arena_unmap(a);
-		return fail(CPA_ERR_MEMORY, "cpa_open: out of memory");
-	}
-	(*cp)->arena = a;
-	(*cp)->incarnation = __atomic_load_n(&a->head->incarnation, __ATOMIC_ACQUIRE);
-	return 0;
-}
-
-void cpa_close(cpa *cp)
-{
-	if (!cp)
-		return;
-	regions_free(cp);
-	routes_free(cp);
-	memos_free(cp);
-	life_free(cp);
-	arena_unmap(cp->arena);
-	free(cp);
-}
-
 int bad_call(const char *call, const cpa *cp, const char *key, int level)
 {
 	if (!cp)
 		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed?", call);
 	if (!key || !*key || strnlen(key, CPA_KEY_MAX + 1) > CPA_KEY_MAX)
 		return fail(CPA_ERR_ARG, "%s: a key has 1 to %d bytes", call, CPA_KEY_MAX);
+	if (is_memo(key))
+		return fail(CPA_ERR_ARG, "%s: key %s: keys that begin with \"%s\" are the library's own", call, key,
+			    MEMO_PREFIX);
 	if (level < 0 || level > (int)ARENA_LEVEL_MAX)
 		return fail(CPA_ERR_ARG, "%s: level %d: levels go from 1 to %d", call, level, (int)ARENA_LEVEL_MAX);
 	return 0;
@@ -88,6 +53,30 @@ int carry(cpa *cp, const char *key, int level)
 	return level > 1 ? fail_arena(arena_want(cp->arena, key, (uint32_t)level), "key", key) : 0;
 }
 
+#define MEASURED_FROM (64 << 10) /* bytes: below, two looks at the clock would be felt */
+
+static uint64_t bytes_of(const struct cpa_var *vars, size_t n)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		bytes += vars[i].count * arena_type_size(vars[i].type);
+	return bytes;
+}
+
+/* A commit whose cost somebody wants to know; of a small one it is estimated. */
+static int put_counted(cpa *cp, const char *key, const struct cpa_var *vars, size_t n)
+{
+	uint64_t bytes = bytes_of(vars, n);
+	int64_t began = bytes < MEASURED_FROM ? 0 : life_clock(cp);
+	int rc = arena_put(cp->arena, key, as_arena(vars), n, NULL);
+
+	if (!rc)
+		life_cost(cp, began ? life_clock(cp) - began : 150 + (int64_t)(bytes / 8));
+	return rc;
+}
+
 int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n)
 {
 	int rc = bad_call("cpa_checkpoint", cp, key, level);
@@ -95,7 +84,9 @@ int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_va
 	if (rc)
 		return rc;
 	notice(cp);
-	rc = arena_put(cp->arena, key, as_arena(vars), vars ? n : 0, NULL);
+	if (!vars)
+		n = 0;
+	rc = life_counts(cp) ? put_counted(cp, key, vars, n) : arena_put(cp->arena, key, as_arena(vars), n, NULL);
 	if (rc == -EINVAL && bad_vars("cpa_checkpoint", key, vars, n) == 0)
 		return fail(CPA_ERR_ARG, "cpa_checkpoint: key %s: it is not UTF-8, or its variables are too large", key);
 	if (rc == -EINVAL)
@@ -103,86 +94,62 @@ int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_va
 	return rc ? fail_arena(rc, "key", key) : carry(cp, key, level);
 }
 
-static int misfit(const char *key, const struct cpa_var *vars, const struct arena_misfit *m)
+int cpa_keep(cpa *cp, const char *key, int versions)
 {
-	const struct cpa_var *v = &vars[m->var];
-	const char *name = v->name ? v->name : "(no name)";
-
-	if (m->absent)
-		return fail(CPA_ERR_VAR, "key %s: variable %s is not in the checkpoint", key, name);
-	return fail(CPA_ERR_VAR, "key %s: variable %s: the checkpoint has %llu %s, the program %llu %s", key, name,
-		    (unsigned long long)m->count, arena_type_name(m->type), (unsigned long long)v->count,
-		    arena_type_name(v->type));
-}
-
-/* The newest version that a level from `level` on holds, of those that are still here. */
-static uint64_t held_version(const struct arena_record *r, uint32_t level)
-{
-	uint64_t newest = __atomic_load_n(&r->commit, __ATOMIC_ACQUIRE) >> 8, version, found = 0;
-	uint32_t l, held;
-
-	for (l = level; l <= ARENA_LEVEL_MAX; l++) {
-		held = __atomic_load_n(&r->held[l - 2], __ATOMIC_ACQUIRE);
-		version = newest - (uint32_t)((uint32_t)newest - held);
-		if (held && version <= newest && version > found)
-			found = version;
-	}
-	return found;
-}
-
-int cpa_restore_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n)
-{
-	struct arena_misfit m = {0};
-	struct arena_record *r;
-	uint64_t version = 0;
-	int rc = bad_call("cpa_restore", cp, key, level);
+	int rc = bad_call("cpa_keep", cp, key, 1);
 
 	if (rc)
 		return rc;
-	arena_say_restores(cp->arena);
-	if (bad_vars("cpa_restore", key, vars, n))
-		return CPA_ERR_ARG;
-	if (level > 1) {
-		if (arena_newest(cp->arena, key, &r) == 0)
-			return fail_arena(-ENOENT, "key", key);
-		version = held_version(r, (uint32_t)level);
-		if (version == 0)
-			return fail(CPA_ERR_LEVEL, "key %s: level %d does not hold it", key, level);
-	}
-	/* the copy here is the level's own: a version never changes */
-	rc = arena_get(cp->arena, key, (struct arena_var *)(uintptr_t)as_arena(vars), n, version, NULL, &m);
-	if (rc == -EMEDIUMTYPE)
-		return misfit(key, vars, &m);
-	if (rc == -ENOENT && version)
-		return fail(CPA_ERR_LEVEL, "key %s: version %llu of level %d is no longer on this node", key,
-			    (unsigned long long)version, level);
-	return fail_arena(rc, "key", key);
+	if (versions < 1 || versions > (int)ARENA_SLOTS_MAX - 1)
+		return fail(CPA_ERR_ARG, "cpa_keep: key %s: %d versions: 1 to %d can be kept", key, versions,
+			    (int)ARENA_SLOTS_MAX - 1);
+	notice(cp);
+	return fail_arena(arena_keep(cp->arena, key, (uint32_t)versions), "key", key);
 }
 
 int cpa_wait(cpa *cp, const char *key, int level, double timeout_s)
 {
 	int rc = bad_call("cpa_wait", cp, key, level);
-	int64_t ns = -1;
 
 	if (rc)
 		return rc;
 	if (isnan(timeout_s))
 		return fail(CPA_ERR_ARG, "cpa_wait: key %s: the timeout is not a number", key);
-	if (timeout_s >= 0 && timeout_s < 1e9)
-		ns = (int64_t)(timeout_s * 1e9);
-	rc = arena_wait(cp->arena, key, (uint32_t)level, ns);
+	notice(cp);
+	rc = arena_wait(cp->arena, key, (uint32_t)level, timeout_ns(timeout_s));
 	if (rc == -ETIMEDOUT)
 		return fail(CPA_ERR_TIMEOUT, "key %s: level %d did not hold it within %g s", key, level, timeout_s);
 	return fail_arena(rc, "key", key);
 }
 
+/* Key by key, so that other processes go on with theirs. */
+static int reset_keys(struct arena *a)
+{
+	struct arena_found *list = NULL;
+	size_t n = 0, i;
+	int rc = a->read_only ? -EACCES : arena_find(a, "", &list, &n);
+
+	for (i = 0; i < n && !rc; i++) {
+		if (!is_memo(list[i].key))
+			rc = arena_reset(a, list[i].key);
+		if (rc == -ENOENT) /* another process was faster */
+			rc = 0;
+	}
+	free(list);
+	return rc;
+}
+
 int cpa_reset(cpa *cp, const char *key)
 {
-	int rc = bad_call("cpa_reset", cp, key ? key : "*", 1);
+	int rc = bad_call("cpa_reset", cp, key ? key : "(all)", 1);
 
 	if (rc)
 		return rc;
-	return fail_arena(key ? arena_reset(cp->arena, key) : arena_reset_all(cp->arena), "key", key ? key : "(all)");
+	notice(cp);
+	rc = key ? arena_reset(cp->arena, key) : reset_keys(cp->arena);
+	if (!rc)
+		__atomic_store_n(&cp->forgot, 1, __ATOMIC_RELAXED);
+	return fail_arena(rc, "key", key ? key : "(all)");
 }
 
 const char *cpa_type_name(int type)

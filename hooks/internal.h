@@ -65,6 +65,11 @@ static inline const struct arena_var *as_arena(const struct cpa_var *vars)
 	return (const struct arena_var *)(const void *)vars;
 }
 
+/* Results with which an agent answers an ask: the codes of its own errors. */
+enum { AGENT_NOTHING = -3, AGENT_NOBODY = -4, AGENT_DENIED = -5, AGENT_TIMEOUT = -6 };
+
+#define FETCH_S 60 /* for an agent to bring a version from a level above */
+
 /* A timeout as lib/arena takes it: nanoseconds, -1 for ever. */
 int64_t timeout_ns(double s);
 

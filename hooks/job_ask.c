@@ -9,9 +9,6 @@
 
 #define LONGEST_S 1e9
 
-/* Results that an agent answers with: the codes of its own errors. */
-enum { AGENT_DENIED = -5, AGENT_TIMEOUT = -6 };
-
 int64_t timeout_ns(double s)
 {
 	return s >= 0 && s < LONGEST_S ? (int64_t)(s * 1e9) : -1;

@@ -28,17 +28,13 @@ static int64_t tick(void)
 
 int64_t life_clock(const cpa *cp)
 {
-	const struct life *l = __atomic_load_n(&cp->life, __ATOMIC_ACQUIRE);
-
-	return l && __atomic_load_n(&l->due.counting, __ATOMIC_RELAXED) ? clock_ns(CLOCK_MONOTONIC) : 0;
+	return life_counts(cp) ? clock_ns(CLOCK_MONOTONIC) : 0;
 }
 
 void life_cost(cpa *cp, int64_t ns)
 {
-	struct life *l = __atomic_load_n(&cp->life, __ATOMIC_ACQUIRE);
-
-	if (l && ns > 0 && __atomic_load_n(&l->due.counting, __ATOMIC_RELAXED))
-		__atomic_fetch_add(&l->due.spent_ns, ns, __ATOMIC_RELAXED);
+	if (ns > 0 && life_counts(cp))
+		__atomic_fetch_add(&cp->life->due.spent_ns, ns, __ATOMIC_RELAXED);
 }
 
 void due_anew(struct due *d)

@@ -29,6 +29,14 @@ struct life {
 /* The handle's life, made when it is first asked for; NULL: out of memory. */
 struct life *life_of(cpa *cp);
 
+/* Does anybody reckon with the cost of checkpoints? */
+static inline int life_counts(const cpa *cp)
+{
+	const struct life *l = __atomic_load_n(&cp->life, __ATOMIC_ACQUIRE);
+
+	return l && __atomic_load_n(&l->due.counting, __ATOMIC_RELAXED);
+}
+
 /* This process goes on in another place or time: the clocks may have jumped. */
 void due_anew(struct due *d);
 

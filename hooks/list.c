@@ -7,14 +7,14 @@
 #include "hooks/internal.h"
 #include "lib/arena/reader.h"
 
-static size_t room_for(const struct arena_keys *keys)
+static size_t room_for(const struct arena_key *keys, size_t n)
 {
-	size_t bytes = keys->n * sizeof(struct cpa_entry), i, j;
+	size_t bytes = n * sizeof(struct cpa_entry), i, j;
 
-	for (i = 0; i < keys->n; i++) {
-		bytes += keys->key[i].n * sizeof(struct cpa_var) + strlen(keys->key[i].key) + 1;
-		for (j = 0; j < keys->key[i].n; j++)
-			bytes += strlen(keys->key[i].vars[j].name) + 1;
+	for (i = 0; i < n; i++) {
+		bytes += keys[i].n * sizeof(struct cpa_var) + strlen(keys[i].key) + 1;
+		for (j = 0; j < keys[i].n; j++)
+			bytes += strlen(keys[i].vars[j].name) + 1;
 	}
 	return bytes;
 }
@@ -29,50 +29,103 @@ static const char *put_text(char **to, const char *text)
 	return at;
 }
 
-static void fill(const struct arena_keys *keys, struct cpa_entry *list)
+static const char *how_word(uint32_t how)
 {
-	struct cpa_var *vars = (struct cpa_var *)(void *)(list + keys->n);
+	static const char *const words[] = {[ARENA_PLAIN] = "", [ARENA_WHOLE] = "whole copy", [ARENA_DIRTY] = "dirty pages"};
+
+	return how < sizeof words / sizeof *words ? words[how] : "";
+}
+
+static struct cpa_entry *list_of(const struct arena_key *keys, size_t n)
+{
+	struct cpa_entry *list = malloc(room_for(keys, n));
 	size_t total = 0, i, j;
+	struct cpa_var *vars;
 	char *text;
 
-	for (i = 0; i < keys->n; i++)
-		total += keys->key[i].n;
+	if (!list)
+		return NULL;
+	vars = (struct cpa_var *)(void *)(list + n);
+	for (i = 0; i < n; i++)
+		total += keys[i].n;
 	text = (char *)(vars + total);
-	for (i = 0; i < keys->n; i++) {
-		const struct arena_key *k = &keys->key[i];
+	for (i = 0; i < n; i++) {
+		const struct arena_key *k = &keys[i];
 
 		list[i] = (struct cpa_entry){put_text(&text, k->key), k->version, (int)k->level, k->bytes,
-					     k->time_ns, k->n, vars, ""};
+					     k->time_ns, k->n, vars, how_word(k->how)};
 		for (j = 0; j < k->n; j++, vars++)
 			*vars = (struct cpa_var){put_text(&text, k->vars[j].name), NULL, k->vars[j].count,
 						 k->vars[j].type};
 	}
+	return list;
+}
+
+static struct arena_reader reader_of(const cpa *cp)
+{
+	return (struct arena_reader){.fd = -1, .image = cp->arena->base, .image_bytes = cp->arena->file_bytes};
+}
+
+/* Memos stand together, sorted, and go from the middle of the list to its end. */
+static size_t without_memos(struct arena_keys *keys)
+{
+	struct arena_key *kept = malloc((keys->n + 1) * sizeof *kept);
+	size_t n = 0, i, rest = keys->n;
+
+	if (!kept)
+		return SIZE_MAX;
+	for (i = 0; i < keys->n; i++)
+		kept[is_memo(keys->key[i].key) ? --rest : n++] = keys->key[i];
+	memcpy(keys->key, kept, keys->n * sizeof *kept);
+	free(kept);
+	return n;
 }
 
 int cpa_list(cpa *cp, struct cpa_entry **list)
 {
-	struct arena_reader r = {.fd = -1};
+	struct arena_reader r;
 	struct arena_keys keys = {0};
+	size_t n = 0;
 	int rc;
 
 	if (!cp || !list)
 		return fail(CPA_ERR_ARG, "cpa_list: no handle, or no place for the list");
 	*list = NULL;
-	r.image = cp->arena->base;
-	r.image_bytes = cp->arena->file_bytes;
+	notice(cp);
+	r = reader_of(cp);
 	rc = arena_read_open(&r);
 	if (!rc)
 		rc = arena_read_keys(&r, 0, &keys);
-	if (!rc && keys.n) {
-		*list = malloc(room_for(&keys));
-		rc = *list ? 0 : -ENOMEM;
-	}
-	if (!rc && keys.n)
-		fill(&keys, *list);
 	if (!rc)
-		rc = (int)keys.n;
+		n = without_memos(&keys);
+	if (n == SIZE_MAX || (n && !(*list = list_of(keys.key, n))))
+		rc = -ENOMEM;
+	if (!rc)
+		rc = (int)n;
 	arena_keys_free(&keys);
 	return fail_arena(rc, "arena", cp->arena->path);
+}
+
+int cpa_query(cpa *cp, const char *key, struct cpa_entry **entry)
+{
+	struct arena_reader r;
+	struct arena_key k = {0};
+	int rc = bad_call("cpa_query", cp, key, 1);
+
+	if (!rc && !entry)
+		rc = fail(CPA_ERR_ARG, "cpa_query: key %s: no place for the entry", key);
+	if (rc)
+		return rc;
+	*entry = NULL;
+	notice(cp);
+	r = reader_of(cp);
+	rc = arena_read_open(&r);
+	if (!rc)
+		rc = arena_read_key(&r, key, &k);
+	if (!rc && !(*entry = list_of(&k, 1)))
+		rc = -ENOMEM;
+	arena_key_free(&k);
+	return fail_arena(rc, "key", key);
 }
 
 void cpa_list_free(struct cpa_entry *list)
@@ -85,6 +138,16 @@ static char *append(char *to, const char *end, const char *from, size_t n)
 	for (; n && to < end; n--)
 		*to++ = *from++;
 	return to;
+}
+
+/* Cut at the end of a whole character. */
+static char *whole(char *buf, char *end)
+{
+	char *at = end;
+
+	while (at > buf && ((unsigned char)at[-1] & 0xc0) == 0x80)
+		at--;
+	return at == buf || arena_utf8(at - 1, (size_t)(end - at) + 1) ? end : at - 1;
 }
 
 /* The arguments as they stand, without what separates words in C. */
@@ -117,6 +180,6 @@ const char *cpa_key_join(char *buf, const char *file, const char *function, cons
 	to = append(to, end, "_", 1);
 	to = append(to, end, function, strlen(function));
 	to = append_args(to, end, args);
-	*to = '\0';
+	*(to == end ? whole(buf, end) : to) = '\0';
 	return buf;
 }

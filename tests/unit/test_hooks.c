@@ -13,7 +13,7 @@
 
 #include <cpagent.h>
 
-#include "lib/arena/mailbox.h"
+#include "lib/arena/arena.h"
 #include "lib/base/fs.h"
 #include "tests/unit/harness.h"
 
@@ -201,43 +201,6 @@ static void the_launchers_arena_comes_first_and_has_to_be_there(void)
 	unsetenv("CPAGENT_ARENA");
 }
 
-static void a_level_above_is_asked_for_and_waited_for(void)
-{
-	char path[128];
-	struct arena_reader r;
-	struct arena_keys list;
-	int x = 3, y = 0, fd;
-	cpa *cp;
-
-	snprintf(path, sizeof path, "%s/arena", dir);
-	CU_ASSERT_EQUAL_FATAL(arena_create(path, 1 << 20, 0600), 0);
-	CU_ASSERT_EQUAL_FATAL(cpa_open(&cp, path), 0);
-	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "x", 2, CPA_VAR(x)), 0);
-	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 2, 0.01), CPA_ERR_LEVEL);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	r = (struct arena_reader){.fd = fd};
-	CU_ASSERT_EQUAL(arena_set_start(fd, 0, ARENA_FRESH, 0), 0);
-	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 2, 0.01), CPA_ERR_TIMEOUT);
-	CU_ASSERT_EQUAL(cpa_restore(cp, "x", 2, CPA_NAMED("x", &y, 1)), CPA_ERR_LEVEL);
-	CU_ASSERT_EQUAL_FATAL(arena_read_open(&r), 0);
-	CU_ASSERT_EQUAL_FATAL(arena_read_keys(&r, 0, &list), 0);
-	CU_ASSERT_EQUAL(list.key[0].want_level, 2);
-	CU_ASSERT_EQUAL(arena_set_held(&r, &list.key[0], 1, 2), 0);
-	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 2, 0.01), 0);
-	x = 4;
-	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "x", 1, CPA_VAR(x)), 0);
-	CU_ASSERT_EQUAL(cpa_restore(cp, "x", 2, CPA_NAMED("x", &y, 1)), 0);
-	CU_ASSERT_EQUAL(y, 3); /* the version that level 2 holds, not the newest */
-	CU_ASSERT_EQUAL(cpa_restore(cp, "x", 0, CPA_NAMED("x", &y, 1)), 0);
-	CU_ASSERT_EQUAL(y, 4);
-	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "x", 1, CPA_VAR(x)), 0);
-	CU_ASSERT_EQUAL(cpa_restore(cp, "x", 2, CPA_NAMED("x", &y, 1)), CPA_ERR_LEVEL);
-	arena_keys_free(&list);
-	close(fd);
-	cpa_close(cp);
-	unlink(path);
-}
-
 static void forked_workers_share_the_arena(void)
 {
 	cpa *cp = opened();
@@ -384,7 +347,6 @@ static const struct test tests[] = {
 	{"the list shows every key with its variables", the_list_shows_every_key_with_its_variables},
 	{"a later run finds the private arena of its program", a_later_run_finds_the_private_arena_of_its_program},
 	{"the launcher's arena comes first and has to be there", the_launchers_arena_comes_first_and_has_to_be_there},
-	{"a level above is asked for and waited for", a_level_above_is_asked_for_and_waited_for},
 	{"forked workers share the arena", forked_workers_share_the_arena},
 	{"a read-only arena can be read, and says why no more", a_read_only_arena_can_be_read_and_says_why_no_more},
 	{"the heat example, killed and started again, has the same result",
