@@ -11,6 +11,7 @@
 #include "agent/job_start.h"
 #include "agent/ports/fence.h"
 #include "agent/ports/let_go.h"
+#include "agent/ports/routed.h"
 #include "agent/standing.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -68,7 +69,10 @@ static void adopt_running(struct job *j)
 	int pidfd = (int)syscall(SYS_pidfd_open, j->pid, 0);
 	char arena[FS_PATH_MAX];
 	j->started_ns = clock_boot_ns();
+	struct err e = { 0 };
 	let_go_over(job_arena(j, arena)); /* whoever began a snapshot is gone */
+	if (routed_make(j->job_dir, j->agent->root ? j->spec->uid : (uid_t)-1, j->spec->gid, &e) < 0)
+		log_warn("job_without_files", "job=%s why=\"%s\"", j->id, e.text);
 	bell_open(j);
 	log_info("job_adopted", "job=%s name=%s pid=%d state=%s incarnation=%u generations=%zu", j->id,
 	         j->spec->name, (int)j->pid, job_state_name(j->state), j->incarnation, j->n_gens);

@@ -13,6 +13,7 @@
 #include "agent/jobs.h"
 #include "agent/ports/jobtree.h"
 #include "agent/ports/launch.h"
+#include "agent/ports/routed.h"
 #include "agent/standing.h"
 #include "agent/work.h"
 #include "lib/base/clock.h"
@@ -118,6 +119,7 @@ static void run_removal(void *ctx)
 		fs_remove_tree(job_img_dir(r->job, slot, path), NULL);
 	for (unsigned slot = 0; slot < 2; slot++)
 		fs_remove_tree(job_keys_dir(r->job, slot, path), NULL);
+	routed_remove(r->job->job_dir, NULL);
 }
 
 static void done_removal(void *ctx)

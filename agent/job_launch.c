@@ -10,6 +10,7 @@
 #include "agent/job_start.h"
 #include "agent/keyset.h"
 #include "agent/ports/launch.h"
+#include "agent/ports/routed.h"
 #include "lib/arena/mailbox.h"
 #include "lib/base/scoped.h"
 
@@ -161,9 +162,21 @@ static int hand_arena(struct job *j, enum arena_start how, struct err *e)
 	return 0;
 }
 
+int start_empty_files(struct job *j, struct err *e)
+{
+	bool given = j->agent->root;
+	return routed_remove(j->job_dir, e) < 0 ||
+	                       routed_make(j->job_dir, given ? j->spec->uid : (uid_t)-1, j->spec->gid, e) < 0
+	               ? e->code
+	               : 0;
+}
+
 int start_anew(struct start *s, struct err *e)
 {
-	return make_arena(s->job, e) < 0 || hand_arena(s->job, ARENA_FRESH, e) < 0 ? e->code : do_launch(s, e);
+	return start_empty_files(s->job, e) < 0 || make_arena(s->job, e) < 0 ||
+	                       hand_arena(s->job, ARENA_FRESH, e) < 0
+	               ? e->code
+	               : do_launch(s, e);
 }
 
 int start_from_keys(struct start *s, const struct start_source *src, struct err *e)
@@ -174,5 +187,5 @@ int start_from_keys(struct start *s, const struct start_source *src, struct err 
 	    (make_arena(j, e) < 0 || fetch_keys(j->agent, src->h, j->id, job_arena(j, path), e) < 0))
 		return err_wrap(e, "cannot bring the keys from level %u (%s)", src->h->level, src->h->holder);
 	/* a broken one here is an error, and the next source is tried: a level above */
-	return hand_arena(j, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
+	return start_empty_files(j, e) < 0 || hand_arena(j, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
 }

@@ -74,7 +74,7 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 		return err_set(e, ERR_FAILED, "no process can be restored on this node: %s", a->why_no_criu);
 	if ((src->local ? own_images(s, src->number, &g, dir, e) : fetched_images(s, src, &g, dir, e)) < 0)
 		return e->code;
-	if (machine_fits(a, g->machine, e) < 0 || images_trim(dir, g, e) < 0)
+	if (machine_fits(a, g->machine, e) < 0 || images_trim(dir, g, e) < 0 || start_empty_files(j, e) < 0)
 		return e->code;
 	unlink(fs_path(path, "%s/exit", j->job_dir));
 	snprintf(suffix, sizeof suffix, "%u", j->incarnation);

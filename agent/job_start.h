@@ -49,6 +49,8 @@ struct start {
 int start_anew(struct start *s, struct err *e);
 int start_from_keys(struct start *s, const struct start_source *src, struct err *e);
 int start_from_snapshot(struct start *s, const struct start_source *src, struct err *e);
+/* The directory in which its program writes checkpoints as files: there, its user's, and empty. */
+int start_empty_files(struct job *j, struct err *e);
 
 /* An image directory not used by any generation of j that is worth keeping. */
 unsigned job_free_slot(const struct job *j);

@@ -109,6 +109,13 @@ static void drop_source(struct jobfile *f)
 	f->source = -1;
 }
 
+/* Was a file that nobody had open for writing changed since? */
+static bool was_changed(const struct jobfile *f, const struct stat *now)
+{
+	return f->kind == JOBFILE_ROUTED && !f->written &&
+	       (now->st_mtim.tv_sec != f->changed.tv_sec || now->st_mtim.tv_nsec != f->changed.tv_nsec);
+}
+
 /* Copy what is wanted of f's source into files/N. */
 static int capture(struct jobfiles *all, struct jobfile *f, int img_dir, struct err *e)
 {
@@ -128,6 +135,8 @@ static int capture(struct jobfiles *all, struct jobfile *f, int img_dir, struct 
 	uint64_t len = f->size - f->skipped;
 	if (jobfiles_copy(f->source, f->skipped, to, 0, len, true) || ftruncate(to, (off_t)len))
 		return err_sys(e, ERR_FAILED, "cannot capture %s (%llu bytes)", f->path, (unsigned long long)len);
+	if (!fstat(f->source, &st) && was_changed(f, &st))
+		return err_set(e, ERR_FAILED, "%s was opened again and changed while it was captured", f->path);
 	f->content = n;
 	drop_source(f);
 	return ERR_OK;
@@ -156,18 +165,25 @@ static int clone_source(struct jobfile *f)
 	return 0;
 }
 
-int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, int img_dir, struct err *e)
+/* Is it to be captured while the job stands still? */
+static bool at_once(const struct jobfile *f)
+{
+	return f->source >= 0 && (f->kind == JOBFILE_IN_PLACE || (f->kind == JOBFILE_ROUTED && f->written));
+}
+
+int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, const char *job_dir,
+		    int img_dir, struct err *e)
 {
 	*f = (struct jobfiles){0};
 	if (mkdirat(img_dir, "files", 0700) && errno != EEXIST)
 		return err_sys(e, ERR_FAILED, "cannot make a directory in the snapshot");
-	if (jobfiles_scan(f, t, mode, img_dir, e))
+	if (jobfiles_scan_routed(f, job_dir, e) || jobfiles_scan(f, t, mode, img_dir, e))
 		return ERR_FAILED;
 	for (size_t i = 0; i < f->count; i++) {
 		struct jobfile *file = &f->list[i];
-		if (file->kind != JOBFILE_IN_PLACE || file->source < 0)
+		if (!at_once(file))
 			continue;
-		if (file->size >= CLONE_FROM && !clone_source(file))
+		if (file->kind == JOBFILE_IN_PLACE && file->size >= CLONE_FROM && !clone_source(file))
 			continue;
 		if (capture(f, file, img_dir, e))
 			return ERR_FAILED;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "agent/ports/jobtree.h"
 #include "agent/ports/snapshot.h"
@@ -24,6 +25,7 @@ enum jobfile_kind {
 	JOBFILE_APPEND = 2,   /* only ever written at its end: cut back */
 	JOBFILE_IN_PLACE = 3, /* overwritten or mapped: its content is put back */
 	JOBFILE_INPUT = 4,    /* only read; travels with `--files carry` */
+	JOBFILE_ROUTED = 5,   /* a checkpoint in the job's own directory, open or not: always captured, made anew */
 };
 
 #define JOBFILE_GROUPS_MAX 64
@@ -51,6 +53,8 @@ struct jobfile {
 	/* while a snapshot is taken */
 	dev_t dev;
 	ino_t ino;
+	struct timespec changed; /* JOBFILE_ROUTED: as the file was when its size was read … */
+	bool written;            /* … and does a process have it open for writing? */
 	int source; /* open for reading, where content is still to be captured; -1 */
 };
 
@@ -62,16 +66,17 @@ struct jobfiles {
 
 /* While the job is frozen: find its files and capture what must be captured now into img_dir's files/.
  * f is valid (to be freed) also after an error. */
-int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, int img_dir,
-		    struct err *e);
+int jobfiles_record(struct jobfiles *f, const struct jobtree *t, enum snapshot_files mode, const char *job_dir,
+		    int img_dir, struct err *e);
 
 /* After the thaw: capture the rest. */
 int jobfiles_capture(struct jobfiles *f, int img_dir, struct err *e);
 
-/* Before a restore: cut back and put back. log_dir is where JOBFILE_LOG files live here.
+/* Before a restore: cut back and put back. log_dir is where JOBFILE_LOG files live here; JOBFILE_ROUTED ones live in
+ * job_dir's SNAPSHOT_ROUTED, which is empty.
  * ERR_FAILED names the file and says what to do; files handled before it stay cut (their tails are kept). */
 int jobfiles_restore(const struct jobfiles *f, enum snapshot_files mode, int img_dir, const char *log_dir,
-		     const char *tail_suffix, struct err *e);
+		     const char *job_dir, const char *tail_suffix, struct err *e);
 
 void jobfiles_free(struct jobfiles *f);
 

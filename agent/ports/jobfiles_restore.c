@@ -1,6 +1,7 @@
 /* Puts a job's files back before it is restored: cut to their size, or given their content. See jobfiles.h.
  * The agent is root and the files are a user's: each is opened with that user's rights and never through a link
- * at its end; log files, which lie in the agent's own directory, must be plain files with one name of that user. */
+ * at its end; log files, which lie in the agent's own directory, must be plain files with one name of that user, and
+ * those in the job's own directory are made in an empty one. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -13,22 +14,28 @@
 
 struct place { /* where a file lives here */
 	const struct jobfile *f;
-	int dir;          /* log_dir for a log, else AT_FDCWD */
+	int dir;          /* of the agent's own, which is_ours(); else AT_FDCWD */
 	const char *name; /* relative to dir */
 	enum snapshot_files mode;
 	int img_dir;
 	const char *suffix;
 };
 
+/* In a directory of ours, where no process of the job can be at this moment. */
+static bool is_ours(const struct jobfile *f)
+{
+	return f->kind == JOBFILE_LOG || f->kind == JOBFILE_ROUTED;
+}
+
 /* ---- opening with the right rights ------------------------------------------------------------ */
 
 static int open_as_job(const struct place *p, const char *name, int flags)
 {
-	bool log = p->f->kind == JOBFILE_LOG;
-	if (!log && jobfiles_become(&p->f->rights))
+	bool ours = is_ours(p->f);
+	if (!ours && jobfiles_become(&p->f->rights))
 		return -1;
 	int fd = openat(p->dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, p->f->mode & 0777);
-	if (!log)
+	if (!ours)
 		jobfiles_return();
 	else if (fd >= 0 && (flags & O_CREAT) && fchown(fd, p->f->owner, p->f->owner_group)) {
 		close(fd);
@@ -56,7 +63,7 @@ static int open_existing(const struct place *p, struct stat *st)
 static int open_new(const struct place *p)
 {
 	int fd = open_as_job(p, p->name, O_RDWR | O_CREAT | O_EXCL);
-	if (fd >= 0 || errno != ENOENT || p->f->kind == JOBFILE_LOG)
+	if (fd >= 0 || errno != ENOENT || is_ours(p->f))
 		return fd;
 	char dir[FS_PATH_MAX];
 	fs_path(dir, "%s", p->name);
@@ -137,6 +144,7 @@ static int adjust(const struct place *p, int fd, uint64_t size, struct err *e)
 		break; /* shared: the user vouches for the content, CRIU still insists on the size */
 	case JOBFILE_LOG:
 	case JOBFILE_APPEND:
+	case JOBFILE_ROUTED: /* never there before */
 		break;
 	}
 	if (size > f->size)
@@ -154,8 +162,10 @@ static int restore_file(const struct place *p, struct err *e)
 {
 	struct stat st;
 	const struct jobfile *f = p->f;
-	if (p->mode == SNAPSHOT_FILES_SHARED && f->kind != JOBFILE_LOG && !f->cut_always)
+	if (p->mode == SNAPSHOT_FILES_SHARED && !is_ours(f) && !f->cut_always)
 		return ERR_OK;
+	if (f->kind == JOBFILE_ROUTED)
+		return make(p, e);
 	scoped_fd int fd = f->kind == JOBFILE_INPUT ? open_as_job(p, p->name, O_RDONLY) : open_existing(p, &st);
 	if (fd < 0 && errno == ENOENT)
 		return make(p, e);
@@ -167,24 +177,40 @@ static int restore_file(const struct place *p, struct err *e)
 	return adjust(p, fd, f->kind == JOBFILE_INPUT ? 0 : (uint64_t)st.st_size, e);
 }
 
-int jobfiles_restore(const struct jobfiles *f, enum snapshot_files mode, int img_dir, const char *log_dir,
-		     const char *tail_suffix, struct err *e)
+/* The directories of ours that files lie in; -1 where there is none. */
+struct ours {
+	int logs, routed;
+};
+
+static int restore_one(struct place *p, const struct ours *ours, struct err *e)
 {
+	const struct jobfile *f = p->f;
+	p->dir = AT_FDCWD;
+	p->name = f->path;
+	if (!is_ours(f))
+		return restore_file(p, e);
+	p->dir = f->kind == JOBFILE_LOG ? ours->logs : ours->routed;
+	p->name += f->kind == JOBFILE_LOG ? strlen(SNAPSHOT_LOG_MOUNT "/")
+					  : strlen(SNAPSHOT_JOB_MOUNT "/" SNAPSHOT_ROUTED "/");
+	if (strchr(p->name, '/') || !*p->name)
+		return err_set(e, ERR_FAILED, "%s lies below a directory of the agent's in which only plain files are "
+			       "put back", f->path);
+	return restore_file(p, e);
+}
+
+int jobfiles_restore(const struct jobfiles *f, enum snapshot_files mode, int img_dir, const char *log_dir,
+		     const char *job_dir, const char *tail_suffix, struct err *e)
+{
+	char path[FS_PATH_MAX];
 	scoped_fd int logs = open(log_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	scoped_fd int routed = open(fs_path(path, "%s/" SNAPSHOT_ROUTED, job_dir),
+				    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	const struct ours ours = {logs, routed};
 	if (logs < 0)
 		return err_sys(e, ERR_FAILED, "cannot open the job's log directory %s", log_dir);
 	for (size_t i = 0; i < f->count; i++) {
-		const struct jobfile *file = &f->list[i];
-		struct place p = {.f = file, .dir = AT_FDCWD, .name = file->path, .mode = mode, .img_dir = img_dir,
-				  .suffix = tail_suffix};
-		if (file->kind == JOBFILE_LOG) {
-			p.dir = logs;
-			p.name = file->path + strlen(SNAPSHOT_LOG_MOUNT "/");
-		}
-		if (file->kind == JOBFILE_LOG && (strchr(p.name, '/') || !*p.name))
-			return err_set(e, ERR_FAILED, "%s lies below the job's log directory, where only plain files "
-				       "are put back", file->path);
-		if (restore_file(&p, e))
+		struct place p = {.f = &f->list[i], .mode = mode, .img_dir = img_dir, .suffix = tail_suffix};
+		if (restore_one(&p, &ours, e))
 			return ERR_FAILED;
 	}
 	return ERR_OK;

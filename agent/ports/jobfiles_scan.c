@@ -91,7 +91,7 @@ static enum jobfile_kind kind_of(const struct open_file *o)
 /* Is the content part of this snapshot? */
 static bool wants_content(const struct scan *s, const struct jobfile *f)
 {
-	if (f->kind == JOBFILE_LOG)
+	if (f->kind == JOBFILE_LOG || f->kind == JOBFILE_ROUTED)
 		return true;
 	switch (s->mode) {
 	case SNAPSHOT_FILES_SHARED:
@@ -104,7 +104,7 @@ static bool wants_content(const struct scan *s, const struct jobfile *f)
 	return f->kind == JOBFILE_IN_PLACE || (f->kind == JOBFILE_APPEND && f->size <= SMALL);
 }
 
-static struct jobfile *find(struct jobfiles *files, const struct stat *st)
+struct jobfile *jobfiles_find(struct jobfiles *files, const struct stat *st)
 {
 	for (size_t i = 0; i < files->count; i++)
 		if (files->list[i].ino == st->st_ino && files->list[i].dev == st->st_dev)
@@ -112,7 +112,7 @@ static struct jobfile *find(struct jobfiles *files, const struct stat *st)
 	return NULL;
 }
 
-static struct jobfile *append(struct jobfiles *files)
+struct jobfile *jobfiles_append(struct jobfiles *files)
 {
 	if (files->count >= FILES_MAX)
 		return NULL;
@@ -139,12 +139,12 @@ static int note(struct scan *s, const struct open_file *o)
 {
 	enum jobfile_kind kind = kind_of(o);
 	bool cut_always = kind != JOBFILE_INPUT && !((o->flags & O_APPEND) && (o->flags & O_ACCMODE) == O_WRONLY);
-	struct jobfile *f = find(s->files, &o->st);
+	struct jobfile *f = jobfiles_find(s->files, &o->st);
 	if (f) {
 		merge(f, kind, cut_always);
 		return 0;
 	}
-	f = append(s->files);
+	f = jobfiles_append(s->files);
 	if (!f || !(f->path = strdup(o->path)))
 		return err_set(s->e, ERR_FAILED, "the job has too many open files to record");
 	f->kind = kind;
@@ -165,18 +165,26 @@ static int note(struct scan *s, const struct open_file *o)
 	return 0;
 }
 
-/* Is this open file one that belongs to the snapshot? */
-static bool is_ours(const struct scan *s, struct open_file *o)
+/* Is this open file one that belongs to the snapshot, to be put back where it lies? */
+static bool is_ours(const struct scan *s, const struct open_file *o)
 {
-	if (o->path[0] != '/' || stat(o->link, &o->st) || !S_ISREG(o->st.st_mode) || o->st.st_nlink == 0)
-		return false;
-	if (starts_with(o->path, SNAPSHOT_JOB_MOUNT) || is_kernel_file(o->link))
+	if (is_kernel_file(o->link))
 		return false;
 	if (o->st.st_ino == s->criu_log.st_ino && o->st.st_dev == s->criu_log.st_dev)
 		return false;
 	if (o->mapped || (o->flags & O_ACCMODE) != O_RDONLY)
 		return true;
 	return s->mode == SNAPSHOT_FILES_CARRY && !is_system_file(o->path);
+}
+
+static int look_at(struct scan *s, struct open_file *o)
+{
+	bool written = o->mapped || (o->flags & O_ACCMODE) != O_RDONLY;
+	if (o->path[0] != '/' || stat(o->link, &o->st) || !S_ISREG(o->st.st_mode) || o->st.st_nlink == 0)
+		return 0;
+	if (starts_with(o->path, SNAPSHOT_JOB_MOUNT))
+		return jobfiles_note_routed(s->files, o->path, &o->st, written, s->e);
+	return is_ours(s, o) ? note(s, o) : 0;
 }
 
 static void read_fdinfo(pid_t pid, const char *fd, struct open_file *o)
@@ -208,7 +216,7 @@ static int scan_fds(struct scan *s, pid_t pid)
 		path[n] = '\0';
 		struct open_file o = {.link = link, .path = path};
 		read_fdinfo(pid, ent->d_name, &o);
-		if (is_ours(s, &o) && note(s, &o))
+		if (look_at(s, &o))
 			return -1;
 	}
 	return 0;
@@ -231,7 +239,7 @@ static int scan_maps(struct scan *s, pid_t pid)
 		line[at + (int)strcspn(line + at, "\n")] = '\0';
 		struct open_file o = {.link = fs_path(link, "/proc/%d/map_files/%lx-%lx", pid, start, end),
 				      .path = line + at, .mapped = true, .flags = O_RDWR};
-		if (is_ours(s, &o) && note(s, &o))
+		if (look_at(s, &o))
 			return -1;
 	}
 	return 0;

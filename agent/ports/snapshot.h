@@ -26,6 +26,8 @@
 /* Where a job finds its own directories, on every node alike. */
 #define SNAPSHOT_JOB_MOUNT "/run/cpagent/job"
 #define SNAPSHOT_LOG_MOUNT "/run/cpagent/log"
+/* In the job's directory, its user's: checkpoints that are being written as files (routed.h). */
+#define SNAPSHOT_ROUTED "files"
 
 /* What happens to the files that the job has open for writing (`--files`). */
 enum snapshot_files {
@@ -69,7 +71,7 @@ int snapshot_take(const struct snapshot_take *how, struct snapshot_taken *taken,
 struct snapshot_restore {
 	const char *criu;
 	const char *img_dir; /* complete and verified by the caller */
-	const char *job_dir; /* existing; bound at SNAPSHOT_JOB_MOUNT */
+	const char *job_dir; /* existing, SNAPSHOT_ROUTED in it empty; bound at SNAPSHOT_JOB_MOUNT */
 	const char *log_dir; /* existing; bound at SNAPSHOT_LOG_MOUNT; missing log files are made in it */
 	const char *arena;   /* where img_dir/arena goes back to (within job_dir), or NULL */
 	const char *cgroup;  /* existing cgroup directory that the job will live in, or NULL */

@@ -80,12 +80,20 @@ int snapshot_record_write(int img_dir, const struct snapshot_record *record, str
 
 /* ---- reading ---------------------------------------------------------------------------------- */
 
+/* Is it a plain name in dir, which ends with a slash? */
+static bool is_in(const SnapshotFile *f, const char *dir)
+{
+	size_t len = strlen(dir);
+	return !strncmp(f->path, dir, len) && f->path[len] && !strchr(f->path + len, '/');
+}
+
 static bool is_sane(const SnapshotFile *f)
 {
 	return f->path[0] == '/' && strlen(f->path) < FS_PATH_MAX && f->kind >= JOBFILE_LOG &&
-	       f->kind <= JOBFILE_INPUT && f->skipped <= f->size && f->n_groups <= JOBFILE_GROUPS_MAX &&
+	       f->kind <= JOBFILE_ROUTED && f->skipped <= f->size && f->n_groups <= JOBFILE_GROUPS_MAX &&
 	       f->size <= INT64_MAX &&
-	       (f->kind != JOBFILE_LOG || !strncmp(f->path, SNAPSHOT_LOG_MOUNT "/", sizeof SNAPSHOT_LOG_MOUNT));
+	       (f->kind != JOBFILE_LOG || !strncmp(f->path, SNAPSHOT_LOG_MOUNT "/", sizeof SNAPSHOT_LOG_MOUNT)) &&
+	       (f->kind != JOBFILE_ROUTED || is_in(f, SNAPSHOT_JOB_MOUNT "/" SNAPSHOT_ROUTED "/"));
 }
 
 static int read_files(const SnapshotRecord *r, struct jobfiles *f)

@@ -166,7 +166,7 @@ static int prepare(struct restore *r, struct err *e)
 	/* the job's mounts need a place to be mounted on, also on a node that never ran a job */
 	if (fs_mkdirs(SNAPSHOT_JOB_MOUNT, 0755, e) || fs_mkdirs(SNAPSHOT_LOG_MOUNT, 0755, e))
 		return ERR_FAILED;
-	if (jobfiles_restore(&r->record.files, how->files, r->img_dir, how->log_dir, how->tail_suffix, e))
+	if (jobfiles_restore(&r->record.files, how->files, r->img_dir, how->log_dir, how->job_dir, how->tail_suffix, e))
 		return ERR_FAILED;
 	if (imgdir_put_cpinit(r->img_dir, how->job_dir, e))
 		return ERR_FAILED;

@@ -87,7 +87,7 @@ static int record(struct take *t, struct err *e)
 	struct snapshot_record *r = &t->record;
 	if (jobtree_read(t->how->pid, &t->tree, e) || affinities_record(&r->affinities, &t->tree, e))
 		return ERR_FAILED;
-	if (jobfiles_record(&r->files, &t->tree, t->how->files, t->img_dir, e))
+	if (jobfiles_record(&r->files, &t->tree, t->how->files, t->how->job_dir, t->img_dir, e))
 		return ERR_FAILED;
 	return arena_copy_run(&t->arena, e);
 }

@@ -98,7 +98,7 @@ def an_agent_killed_while_a_job_was_to_let_go_takes_that_back_when_it_is_there_a
     wait_until(lambda: not give_up(arena), 5, "it may take one again")
 
 
-@test
+@test(limit=8)
 def an_agent_that_is_stopped_does_not_wait_for_a_job_to_let_go(c, n1):
     waiting, arena = waiting_for_it(n1, "busy")
     assert n1.agent_term() == 0 and not give_up(arena)

@@ -15,6 +15,7 @@
 
 #include "agent/ports/criu.h"
 #include "agent/ports/launch.h"
+#include "agent/ports/routed.h"
 #include "agent/ports/snapshot.h"
 #include "lib/base/clock.h"
 #include "lib/base/fs.h"
@@ -65,6 +66,7 @@ static inline void job_make(struct job *j)
 	snprintf(j->arena, sizeof j->arena, "%s/job/arena", j->fast);
 	mkdir(j->log, 0755);
 	mkdir(j->job, 0755);
+	routed_make(j->job, (uid_t)-1, (gid_t)-1, &j->e);
 	mkdir(j->img, 0700);
 }
 

@@ -75,6 +75,7 @@ static void survives_in_mode(const char *mode)
 	CU_ASSERT_EQUAL_FATAL(job_take(&j), 0);
 	CU_ASSERT(job_goes_on(&j, 100));
 	job_kill(&j, 0);
+	CU_ASSERT(routed_remove(j.job, &j.e) == 0 && routed_make(j.job, (uid_t)-1, (gid_t)-1, &j.e) == 0);
 	CU_ASSERT_EQUAL(job_restore(&j), 0);
 	CU_ASSERT(job_goes_on(&j, 100));
 	CU_ASSERT(job_lives(j.copies[1]));
@@ -89,6 +90,11 @@ static void a_file_changed_in_place_is_rolled_back(void)
 static void a_file_mapped_shared_is_rolled_back(void)
 {
 	survives_in_mode("mapped");
+}
+
+static void checkpoints_written_as_files_come_back_open_or_closed(void)
+{
+	survives_in_mode("routed");
 }
 
 static void an_unlinked_file_comes_back(void)
@@ -269,6 +275,7 @@ static const struct test tests[] = {
 	{"so is a file opened to append", so_is_a_file_opened_to_append},
 	{"a file changed in place is rolled back", a_file_changed_in_place_is_rolled_back},
 	{"a file mapped shared is rolled back", a_file_mapped_shared_is_rolled_back},
+	{"checkpoints written as files come back, open or closed", checkpoints_written_as_files_come_back_open_or_closed},
 	{"an unlinked file comes back", an_unlinked_file_comes_back},
 	{"a tree of processes keeps its shared memory", a_tree_of_processes_keeps_its_shared_memory},
 	{"an image directory used again holds the newer snapshot only",

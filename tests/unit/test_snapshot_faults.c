@@ -293,7 +293,7 @@ static void trap_make(struct trap *t)
 static int trap_restore(struct trap *t, struct err *e)
 {
 	struct jobfiles all = {.list = &t->f, .count = 1};
-	return jobfiles_restore(&all, SNAPSHOT_FILES_TRACK, t->img, t->dir, "1", e);
+	return jobfiles_restore(&all, SNAPSHOT_FILES_TRACK, t->img, t->dir, t->dir, "1", e);
 }
 
 static void trap_clean(struct trap *t)
