@@ -97,6 +97,7 @@ static Cpa__Key *make_key(const struct arena_key *k, uint64_t offset)
 	out->time_ns = k->time_ns;
 	out->incarnation = k->incarnation;
 	out->offset = offset;
+	out->how = k->how;
 	out->vars = calloc(k->n + 1, sizeof(Cpa__Var *));
 	for (size_t i = 0; out->vars && i < k->n; i++) {
 		Cpa__Var *v = malloc(sizeof *v);

@@ -21,6 +21,12 @@ static json_t *doc_vars(const struct arena_var *vars, size_t n)
 	return list;
 }
 
+/* How a version was gathered: enum arena_how. */
+static const char *how_name(uint32_t how)
+{
+	return how == ARENA_DIRTY ? "dirty pages" : how == ARENA_WHOLE ? "whole copy" : "plain";
+}
+
 static json_t *doc_key(const struct job *j, const struct arena_key *k)
 {
 	json_t *doc = json_pack("{s:s,s:I,s:i,s:I,s:o,s:o}", "key", k->key, "version", (json_int_t)k->version,
@@ -28,6 +34,7 @@ static json_t *doc_key(const struct job *j, const struct arena_key *k)
 	                        doc_time(k->time_ns), "vars", doc_vars(k->vars, k->n));
 	if (!doc) /* a key that is not UTF-8 */
 		return NULL;
+	json_object_set_new(doc, "how", json_string(how_name(k->how)));
 	json_object_set_new(doc, "incarnation", json_integer(k->incarnation));
 	json_object_set_new(doc, "job", json_string(j->id));
 	json_object_set_new(doc, "name", json_string(j->spec->name));
@@ -55,7 +62,13 @@ static int open_reader(const struct job *j, struct arena_reader *r, struct err *
 	return broken(j, rc, e);
 }
 
-static int add_keys(const struct job *j, json_t *list, struct err *e)
+/* Results that the library keeps for cpa_memo_begin(): many, and of no interest one by one. */
+static bool is_memo(const struct arena_key *k)
+{
+	return strncmp(k->key, "memo:", 5) == 0;
+}
+
+static int add_keys(const struct job *j, bool all, json_t *list, struct err *e)
 {
 	struct arena_reader r;
 	struct arena_keys keys = { 0 };
@@ -64,7 +77,8 @@ static int add_keys(const struct job *j, json_t *list, struct err *e)
 		return rc;
 	rc = arena_read_keys(&r, 0, &keys);
 	for (size_t i = 0; rc == 0 && i < keys.n; i++)
-		json_array_append_new(list, doc_key(j, &keys.key[i]));
+		if (all || !is_memo(&keys.key[i]))
+			json_array_append_new(list, doc_key(j, &keys.key[i]));
 	arena_keys_free(&keys);
 	close(r.fd);
 	return rc == 0 ? 0 : broken(j, rc, e);
@@ -74,9 +88,10 @@ void verb_keys(struct request *rq, struct job *only)
 {
 	json_t *list = json_array();
 	struct err e = { 0 };
+	bool all = request_flag(rq, "all");
 	for (struct job *j = rq->agent->jobs ? rq->agent->jobs->first : NULL; j; j = j->next) {
 		bool listed = only ? j == only : (rq->uid == 0 || rq->uid == j->spec->uid) && job_live(j->state);
-		if (!listed || add_keys(j, list, &e) == 0 || !only || e.code == ERR_NOT_FOUND)
+		if (!listed || add_keys(j, all, list, &e) == 0 || !only || e.code == ERR_NOT_FOUND)
 			continue;
 		json_decref(list);
 		request_fail_err(rq, &e);

@@ -152,6 +152,7 @@ struct cli_table {
 
 /* Headers, ended by NULL; one that begins with '>' is aligned to the right. Cells then follow row by row. */
 void cli_table_begin(struct cli_table *t, const char *header, ...) __attribute__((sentinel));
+void cli_table_column(struct cli_table *t, const char *header); /* one more, before the first cell */
 void cli_cell(struct cli_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void cli_cell_state(struct cli_table *t, const char *state); /* in the colour that the state has */
 /* Print and free. */

@@ -246,10 +246,21 @@ static const char *vars_text(const json_t *vars, char *buf, size_t size)
 	return buf;
 }
 
+/* Is one of them made of protected regions? */
+static bool any_gathered(const json_t *keys)
+{
+	const json_t *k;
+	size_t i;
+
+	json_array_foreach(keys, i, k) if (*str(k, "how") && strcmp(str(k, "how"), "plain") != 0) return true;
+	return false;
+}
+
 void cli_render_keys(FILE *out, const json_t *doc, bool color)
 {
 	const json_t *list = json_object_get(doc, "keys"), *k;
 	bool jobs = has(json_array_get(list, 0), "job"); /* asked about all jobs */
+	bool how = any_gathered(list);
 	char text[TEXT_MAX], size[UNITS_TEXT_MAX];
 	struct cli_table t;
 	size_t i;
@@ -259,9 +270,12 @@ void cli_render_keys(FILE *out, const json_t *doc, bool color)
 		return;
 	}
 	if (jobs)
-		cli_table_begin(&t, "JOB", "KEY", ">VERSION", ">LEVEL", ">BYTES", "AGE", "VARIABLES", NULL);
+		cli_table_begin(&t, "JOB", "KEY", ">VERSION", ">LEVEL", ">BYTES", "AGE", NULL);
 	else
-		cli_table_begin(&t, "KEY", ">VERSION", ">LEVEL", ">BYTES", "AGE", "VARIABLES", NULL);
+		cli_table_begin(&t, "KEY", ">VERSION", ">LEVEL", ">BYTES", "AGE", NULL);
+	if (how)
+		cli_table_column(&t, "HOW");
+	cli_table_column(&t, "VARIABLES");
 	json_array_foreach(list, i, k)
 	{
 		if (jobs)
@@ -271,6 +285,8 @@ void cli_render_keys(FILE *out, const json_t *doc, bool color)
 		cli_cell(&t, "%lld", (long long)num(k, "level"));
 		cli_cell(&t, "%s", size_of(k, "bytes", size));
 		cli_cell(&t, "%s", cli_ago(str(k, "time"), text, sizeof text));
+		if (how)
+			cli_cell(&t, "%s", str(k, "how"));
 		cli_cell(&t, "%s", vars_text(json_object_get(k, "vars"), text, sizeof text));
 	}
 	cli_table_end(&t, out, color);

@@ -32,11 +32,15 @@ void cli_table_begin(struct cli_table *t, const char *header, ...)
 
 	*t = (struct cli_table){ 0 };
 	va_start(ap, header);
-	for (; header; header = va_arg(ap, const char *)) {
-		add(t, header, "1");
-		t->columns++;
-	}
+	for (; header; header = va_arg(ap, const char *))
+		cli_table_column(t, header);
 	va_end(ap);
+}
+
+void cli_table_column(struct cli_table *t, const char *header)
+{
+	add(t, header, "1");
+	t->columns++;
 }
 
 static void add_v(struct cli_table *t, const char *color, const char *fmt, va_list ap)

@@ -181,6 +181,9 @@ static void serve(void *ctx, struct control_request *rq)
 	        "{\"keys\":[{\"key\":\"heat_main_u\",\"version\":40,\"level\":2,\"bytes\":808,\"vars\":["
 	        "{\"name\":\"step\",\"type\":\"i32\",\"count\":1},{\"name\":\"u\",\"type\":\"f64\",\"count\":100}]"
 	        "}]}";
+	static const char all_keys[] =
+	        "{\"keys\":[{\"key\":\"plate\",\"version\":7,\"level\":1,\"bytes\":4096,\"how\":\"dirty pages\"},"
+	        "{\"key\":\"memo:1\",\"version\":1,\"level\":1,\"bytes\":8,\"how\":\"plain\"}]}";
 
 	(void)ctx;
 	if (strcmp(rq->verb, "follow")) {
@@ -231,7 +234,8 @@ static void serve(void *ctx, struct control_request *rq)
 		const char *doc = !strcmp(rq->verb, "ps")        ? ps
 		                  : !strcmp(rq->verb, "status")  ? status
 		                  : !strcmp(rq->verb, "history") ? history
-		                  : !strcmp(rq->verb, "keys")    ? keys
+		                  : !strcmp(rq->verb, "keys")
+		                          ? json_is_true(json_object_get(rq->json, "all")) ? all_keys : keys
 		                                                 : "{}";
 		control_reply(rq, json_loads(doc, 0, NULL), NULL, 0);
 	}
@@ -493,7 +497,11 @@ static void show_commands_print_the_document_with_json_and_aligned_text_without(
 	CU_ASSERT_EQUAL(CPAGENT("history", "j"), 0);
 	CU_ASSERT(says(out, "12.5 ms  1,2     yes\n"));
 	CU_ASSERT_EQUAL(CPAGENT("keys"), 0);
+	CU_ASSERT(says(out, "KEY          VERSION  LEVEL  BYTES  AGE  VARIABLES\n"));
 	CU_ASSERT(says(out, "i32 step, f64 u[100]\n"));
+	CU_ASSERT_EQUAL(CPAGENT("keys", "--all"), 0);
+	CU_ASSERT(says(out, "KEY     VERSION  LEVEL    BYTES  AGE  HOW          VARIABLES\n"));
+	CU_ASSERT(says(out, "dirty pages") && says(out, "memo:1"));
 	stop();
 }
 
