@@ -166,18 +166,22 @@ static int is_backed(uintptr_t from, uintptr_t to)
 
 int maps_check(struct maps *m, const void *data, uint64_t bytes, int write)
 {
-	uintptr_t at = (uintptr_t)data, end = at + bytes, upto;
+	uintptr_t at, from = (uintptr_t)data, end = from + bytes;
 	struct mapping g;
-	int rc;
+	int rc, files = 0;
 
-	while (at < end) {
+	for (at = from; at < end; at = g.to) {
 		rc = maps_at(m, at, &g);
 		if (rc)
 			return rc;
-		upto = g.to < end ? g.to : end;
-		if (!g.readable || (write && !g.writable) || (g.file && !is_backed(at, upto)))
+		if (!g.readable || (write && !g.writable))
 			return -EACCES;
-		at = upto;
+		files |= g.file;
+	}
+	for (at = from; at < end && files; at = g.to) {
+		rc = maps_at(m, at, &g);
+		if (rc || (g.file && !is_backed(at, g.to < end ? g.to : end)))
+			return rc ? rc : -EACCES;
 	}
 	return 0;
 }

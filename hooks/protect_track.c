@@ -107,11 +107,16 @@ static int self_test(const struct tracker *t, struct page_run *runs)
 	return rc;
 }
 
+static int is_passing(int rc)
+{
+	return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE;
+}
+
 int track_works(struct regions *r)
 {
 	int rc = self_test(&r->tracker, r->runs);
 
-	if (rc && rc != -ENOMEM)
+	if (rc && !is_passing(rc))
 		r->never = "this process may no longer track writes";
 	return rc == 0;
 }
@@ -124,39 +129,35 @@ static void identify(int fd, struct file_id *id)
 	*id = (struct file_id){st.st_dev, st.st_ino};
 }
 
-static int open_files(struct tracker *t)
+static int open_proc(const char *path, int *fd, struct file_id *id)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = WP_ASYNC | WP_UNPOPULATED};
-
-	t->open = 1;
-	t->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
-	if (t->uffd < 0)
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
 		return -errno;
-	identify(t->uffd, &t->uffd_id);
-	if (ioctl(t->uffd, UFFDIO_API, &api) != 0)
-		return -errno;
-	t->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	if (t->pagemap < 0)
-		return -errno;
-	identify(t->pagemap, &t->pagemap_id);
-	t->maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	if (t->maps < 0)
-		return -errno;
-	identify(t->maps, &t->maps_id);
+	identify(*fd, id);
 	return 0;
 }
 
-static const char *why_failed(const struct tracker *t, int rc)
+static int open_files(struct tracker *t, const char **why)
 {
-	if (rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
-		return "memory or file descriptors were short when tracking was to begin";
-	if (t->uffd < 0 && rc == -ENOSYS)
-		return "this kernel has no userfaultfd";
-	if (t->uffd < 0)
-		return "userfaultfd is not permitted here";
-	if (t->pagemap < 0)
-		return "/proc/self/pagemap cannot be opened";
-	return "this kernel cannot track writes (Linux 6.7 or later can)";
+	struct uffdio_api api = {.api = UFFD_API, .features = WP_ASYNC | WP_UNPOPULATED};
+	int rc;
+
+	t->open = 1;
+	t->uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | USER_MODE_ONLY);
+	if (t->uffd < 0) {
+		*why = errno == ENOSYS ? "this kernel has no userfaultfd" : "userfaultfd is not permitted here";
+		return -errno;
+	}
+	identify(t->uffd, &t->uffd_id);
+	*why = "/proc/self/pagemap or /proc/self/maps cannot be opened";
+	rc = open_proc("/proc/self/pagemap", &t->pagemap, &t->pagemap_id);
+	if (!rc)
+		rc = open_proc("/proc/self/maps", &t->maps, &t->maps_id);
+	if (rc)
+		return rc;
+	*why = "this kernel cannot track writes (Linux 6.7 or later can)";
+	return ioctl(t->uffd, UFFDIO_API, &api) == 0 ? 0 : -errno;
 }
 
 int track_open(struct regions *r, const char **why)
@@ -170,15 +171,15 @@ int track_open(struct regions *r, const char **why)
 	if (!r->runs)
 		r->runs = calloc(RUNS, sizeof *r->runs);
 	trackers_lock();
-	rc = r->runs ? open_files(t) : -ENOMEM;
+	rc = r->runs ? open_files(t, why) : -ENOMEM;
 	if (!rc)
 		rc = self_test(t, r->runs);
-	if (rc) {
-		*why = why_failed(t, rc);
-		if (rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE)
-			r->never = *why;
+	if (is_passing(rc))
+		*why = "memory or file descriptors were short when tracking was to begin";
+	else if (rc)
+		r->never = *why;
+	if (rc)
 		tracker_shut(t);
-	}
 	trackers_unlock();
 	return rc ? -1 : 0;
 }

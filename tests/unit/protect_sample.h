@@ -58,9 +58,12 @@ static inline int can_track(cpa *cp)
 
 static inline int ended_well(pid_t pid)
 {
-	int status;
+	int status = -1;
 
-	return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 1;
+	printf("    process %d ended with status 0x%x\n", (int)pid, (unsigned)status);
+	return 0;
 }
 
 static inline int run_tests(const char *suite, const struct test *tests, size_t n)
