@@ -96,6 +96,7 @@ int memos_make_room(cpa *cp, uint64_t bytes, unsigned turn)
 	uint64_t freed = 0, before[2];
 	struct results rs;
 	size_t i, least;
+	int gone = 0;
 
 	(void)memo_numbers(cp, MEMO_PREFIX, before);
 	if (cp->arena->read_only || find_results(cp, "", &rs) != 0)
@@ -109,9 +110,10 @@ int memos_make_room(cpa *cp, uint64_t bytes, unsigned turn)
 			continue;
 		freed += rs.list[i].takes;
 		rs.bytes -= rs.list[i].bytes;
+		gone |= rs.list[i].version > 0; /* not what was to be committed, for which there was no room */
 	}
 	if (i)
 		settle(cp, before, rs.bytes, rs.n - i);
 	free(rs.list);
-	return i > 0;
+	return gone;
 }

@@ -128,6 +128,9 @@ static void a_result_of_another_type_or_count_is_a_miss(void)
 	CU_ASSERT_EQUAL(cpa_memo_begin(cp, &m, "f", CPA_IN(CPA_VAR(x)), CPA_OUT(CPA_NAMED("y", two, 2))), 0);
 	cpa_memo_drop(m);
 	CU_ASSERT(f == 0 && two[0] == 0 && two[1] == 0);
+	CU_ASSERT_EQUAL(cpa_memo_begin(cp, &m, "f", CPA_IN(CPA_VAR(x)), CPA_OUT(CPA_NAMED("y", &f, 1))), 0);
+	CU_ASSERT_EQUAL(cpa_memo_end(m), 0);
+	CU_ASSERT_EQUAL(cpa_memo_begin(cp, &m, "f", CPA_IN(CPA_VAR(x)), CPA_OUT(CPA_VAR(y))), 1); /* both are kept */
 	cpa_close(cp);
 }
 
@@ -532,7 +535,7 @@ static void a_result_and_its_counts_outlive_the_process(void)
 	cpa_close(cp);
 }
 
-enum { WORKERS = 4, TURNS = 500, DIFFERENT = 50 };
+enum { WORKERS = 4, TURNS = 20000, DIFFERENT = 50 };
 
 /* Every input is asked for equally often; whether it is known depends on the others. */
 static int work(cpa *cp, int worker)

@@ -241,6 +241,25 @@ static void what_could_never_fit_drives_nothing_out(void)
 	cpa_close(cp);
 }
 
+static void room_in_pieces_is_no_room_and_comes_to_an_end(void)
+{
+	cpa *cp = fresh(1 << 20);
+	char key[32];
+	int i;
+
+	for (i = 0; i < USERS; i++) { /* a result between every two checkpoints */
+		snprintf(key, sizeof key, "user %d", i);
+		memset(data, i, 15000);
+		CU_ASSERT_EQUAL_FATAL(cpa_checkpoint(cp, key, 1, CPA_NAMED("data", data, 15000)), 0);
+		CU_ASSERT_EQUAL_FATAL(memo(cp, "f", i, 15000), 0);
+	}
+	CU_ASSERT_EQUAL(memo(cp, "large", 1, 400000), CPA_ERR_FULL);
+	CU_ASSERT(users_are_whole(cp, 15000));
+	CU_ASSERT_EQUAL(memo(cp, "f", 1000, 14000), 0);
+	CU_ASSERT(counted(cp));
+	cpa_close(cp);
+}
+
 static void a_result_that_is_replaced_is_counted_once(void)
 {
 	cpa *cp = fresh(1 << 20);
@@ -313,6 +332,7 @@ static const struct test tests[] = {
 	{"a full arena forgets memos and never checkpoints", a_full_arena_forgets_memos_and_never_checkpoints},
 	{"a large result takes the room of many small ones", a_large_result_takes_the_room_of_many_small_ones},
 	{"what could never fit drives nothing out", what_could_never_fit_drives_nothing_out},
+	{"room in pieces is no room, and comes to an end", room_in_pieces_is_no_room_and_comes_to_an_end},
 	{"a result that is replaced is counted once", a_result_that_is_replaced_is_counted_once},
 	{"a lost count is found again", a_lost_count_is_found_again},
 	{"processes that evict at once keep to the limit", processes_that_evict_at_once_keep_to_the_limit},
