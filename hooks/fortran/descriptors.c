@@ -1,0 +1,165 @@
+/* Descriptors, as Fortran passes its variables and texts, become what cpagent.h knows. Knows gfortran's type codes (a
+ * kind behind a category). Called by calls.c; cpa_f_var() by the program. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hooks/fortran/descriptors.h"
+
+enum wrong { FINE, NO_TYPE, NOT_CONTIGUOUS, NO_EXTENT, NOT_ALLOCATED, LONG_NAME };
+
+static const char *const whys[] = {
+	[NO_TYPE] = "its type has none in a checkpoint; name the components of a derived type one by one",
+	[NOT_CONTIGUOUS] = "it is not contiguous; copy the section into an array first",
+	[NO_EXTENT] = "the extent of an assumed-size array is not known; give a section, as u(1:n)",
+	[NOT_ALLOCATED] = "it is not allocated",
+	[LONG_NAME] = "its name is longer than 255 bytes",
+};
+
+_Thread_local char cpaf_said[NAME + 256];
+
+int cpaf_refuse(int code, const char *what, const char *name, const char *why)
+{
+	snprintf(cpaf_said, sizeof cpaf_said, "%s %s: %s", what, name, why);
+	return code;
+}
+
+/* An error that the caller does not take goes to the user. */
+void cpaf_tell_said(int rc, int *ierr)
+{
+	if (ierr) {
+		*ierr = rc;
+	} else if (rc < 0) {
+		fprintf(stderr, "cpagent: %s\n", cpaf_said[0] ? cpaf_said : cpa_strerror(rc));
+		exit(1);
+	}
+}
+
+void cpaf_tell(int rc, int *ierr)
+{
+	cpaf_said[0] = '\0';
+	cpaf_tell_said(rc, ierr);
+}
+
+static size_t trimmed_length(const text *t)
+{
+	size_t length = t->elem_len;
+
+	while (length && ((const char *)t->base_addr)[length - 1] == ' ')
+		length--;
+	return length;
+}
+
+const char *cpaf_text(const text *t, char *buf, size_t size)
+{
+	size_t length;
+
+	if (!t || !t->base_addr)
+		return NULL;
+	length = trimmed_length(t);
+	if (length > size - 1)
+		length = size - 1;
+	memcpy(buf, t->base_addr, length);
+	buf[length] = '\0';
+	return buf;
+}
+
+/* ---- variables ---- */
+
+static int32_t type_of(const CFI_cdesc_t *x)
+{
+	static const int32_t integers[] = {[1] = CPA_I8, [2] = CPA_I16, [4] = CPA_I32, [8] = CPA_I64};
+	int kind = x->type >> CFI_type_kind_shift;
+
+	if (kind < 1 || kind > 16)
+		return 0;
+	switch (x->type & CFI_type_mask) {
+	case CFI_type_Integer:
+		return kind <= 8 ? integers[kind] : 0;
+	case CFI_type_Logical: /* one byte is C's bool; the others are integers that are 0 or 1 */
+		return kind == 1 ? CPA_BOOL : kind <= 8 ? integers[kind] : 0;
+	case CFI_type_Real:
+		return kind == 4 ? CPA_F32 : kind == 8 ? CPA_F64 : kind == 10 ? CPA_F80 : kind == 16 ? CPA_F128 : 0;
+	case CFI_type_Complex:
+		return kind == 4 ? CPA_C32 : kind == 8 ? CPA_C64 : kind == 10 ? CPA_C80 : kind == 16 ? CPA_C128 : 0;
+	case CFI_type_Character:
+		return kind == 1 ? CPA_CHAR : kind == 4 ? CPA_U32 : 0;
+	default:
+		return 0;
+	}
+}
+
+/* How many elements, or what is wrong. */
+static enum wrong measure(const CFI_cdesc_t *x, int64_t *count)
+{
+	ptrdiff_t next = (ptrdiff_t)x->elem_len;
+	int64_t n = 1;
+	int i, gaps = 0;
+
+	for (i = 0; i < x->rank; i++) {
+		if (x->dim[i].extent < 0)
+			return NO_EXTENT;
+		gaps |= x->dim[i].extent > 1 && x->dim[i].sm != next;
+		next *= x->dim[i].extent;
+		n *= x->dim[i].extent;
+	}
+	*count = n;
+	if (!x->base_addr && n)
+		return NOT_ALLOCATED;
+	return gaps && n ? NOT_CONTIGUOUS : FINE;
+}
+
+static void describe(struct variable *v, const CFI_cdesc_t *x)
+{
+	int category = x->type & CFI_type_mask, kind = x->type >> CFI_type_kind_shift;
+
+	v->data = x->base_addr;
+	v->type = type_of(x);
+	v->wrong = v->type ? (int32_t)measure(x, &v->count) : NO_TYPE;
+	if (category == CFI_type_Character && v->type)
+		v->count *= (int64_t)x->elem_len / kind;
+}
+
+struct variable cpa_f_var(const text *name, const CFI_cdesc_t *x)
+{
+	struct variable v = {0};
+
+	describe(&v, x);
+	cpaf_text(name, v.name, sizeof v.name);
+	if (trimmed_length(name) >= sizeof v.name)
+		v.wrong = LONG_NAME;
+	return v;
+}
+
+struct cpa_var *cpaf_table(const CFI_cdesc_t *list, struct cpa_var *few, size_t *n, int *rc)
+{
+	size_t i, count = (size_t)list->dim[0].extent;
+	struct cpa_var *vars = count > FEW ? malloc(count * sizeof *vars) : few;
+
+	cpaf_said[0] = '\0';
+	*n = count;
+	*rc = vars ? 0 : cpaf_refuse(CPA_ERR_MEMORY, "a list of", "variables", "there is no memory for it");
+	for (i = 0; vars && i < count; i++) {
+		const struct variable *v = (const void *)((const char *)list->base_addr +
+							  (ptrdiff_t)i * list->dim[0].sm);
+
+		if (v->wrong)
+			*rc = cpaf_refuse(CPA_ERR_ARG, "variable", v->name, whys[v->wrong]);
+		vars[i] = (struct cpa_var){v->name, v->data, (uint64_t)v->count, (uint32_t)v->type};
+	}
+	if (*rc && vars != few)
+		free(vars);
+	return *rc ? NULL : vars;
+}
+
+int cpaf_region(const char *name, const CFI_cdesc_t *x, struct cpa_var *region)
+{
+	struct variable v = {0};
+
+	cpaf_said[0] = '\0';
+	describe(&v, x);
+	if (v.wrong)
+		return cpaf_refuse(CPA_ERR_ARG, "region", name, whys[v.wrong]);
+	*region = (struct cpa_var){name, v.data, (uint64_t)v.count, (uint32_t)v.type};
+	return 0;
+}
