@@ -39,13 +39,25 @@ ARENA_SRC := $(wildcard lib/arena/*.c)
 obj = $(patsubst %.c,$(B)/%.o,$(1))
 LIB_OBJ := $(call obj,$(LIB_SRC)) $(PROTO_C:.c=.o)
 
+# The other languages. What is for Fortran is built where there is a compiler for it. An interpreter cannot load a
+# sanitized library, so bindings are tested as users have them: with sanitizers, from a build of their own.
+ifeq ($(origin FC),default)
+FC := gfortran
+endif
+PLAIN := $(B)$(if $(SAN),/plain)
+FORTRAN_DIR := $(if $(SAN),,$(dir $(shell $(FC) -print-file-name=include/ISO_Fortran_binding.h 2>/dev/null)))
+FORTRAN := $(if $(FORTRAN_DIR),$(B)/libcpagent_fortran.a)
+FORTRAN_SRC := $(wildcard hooks/fortran/*.c)
+FORTRAN_PROGRAMS := $(if $(FORTRAN),$(B)/hooks/examples/heat_fortran $(B)/tests/bindings/test_fortran)
+FFLAGS := $(OPT) -g -fPIC -Wall -Wextra -Wno-c-binding-type -Werror
+
 PROGRAMS := $(B)/cpagentd $(B)/cpagent $(B)/cpinit $(B)/cpfence
 HOOK_LIBS := $(B)/libcpagent.so $(B)/libcpagent.a
 
-.PHONY: all check check-unit check-system demo bench deps install layers clean
+.PHONY: all check check-unit check-bindings check-system demo bench deps install layers clean
 .DELETE_ON_ERROR:
 .SECONDARY:
-all: $(PROGRAMS) $(HOOK_LIBS) $(EXAMPLES)
+all: $(PROGRAMS) $(HOOK_LIBS) $(EXAMPLES) fortran
 
 # ---- programs ------------------------------------------------------------------------------------
 $(B)/libbase.a: $(LIB_OBJ) $(call obj,$(AGENT_SRC) $(CLI_SRC))
@@ -76,7 +88,32 @@ $(B)/libcpagent.a: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@ar rcs $@ $^
 
 $(EXAMPLES) $(JOBS): $(B)/%: $(B)/%.o $(B)/libcpagent.a
-	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
+	@$(CC) $(SANFLAGS) $(LDFLAGS) $(OPENMP) -pthread -o $@ $^ -lm
+
+# with OpenMP where the compiler has it (and no sanitizer, which does not understand it); it runs without, too
+$(B)/hooks/examples/openmp: OPENMP := $(if $(SAN),,$(shell echo 'int main(void) { return 0; }' | \
+	$(CC) -fopenmp -x c -o /dev/null - 2>/dev/null && echo -fopenmp))
+$(B)/hooks/examples/openmp.o: CFLAGS += $(OPENMP)
+
+# ---- Fortran -------------------------------------------------------------------------------------
+fortran: $(FORTRAN)
+.PHONY: fortran
+
+# ISO_Fortran_binding.h is beside gfortran's own headers: last, so that another compiler keeps its own
+$(call obj,$(FORTRAN_SRC)): CPPFLAGS += $(if $(FORTRAN_DIR),-idirafter $(FORTRAN_DIR))
+$(B)/libcpagent_fortran.a: $(B)/hooks/fortran/cpagent.o $(call obj,$(FORTRAN_SRC))
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/hooks/fortran/cpagent.o: hooks/fortran/cpagent.f90
+	@mkdir -p $(@D)
+	@echo "  FC    $<"
+	@$(FC) $(FFLAGS) -J $(@D) -c -o $@ $<
+$(B)/hooks/examples/heat_fortran: hooks/examples/heat.f90
+$(B)/tests/bindings/test_fortran: tests/bindings/test_fortran.f90
+$(FORTRAN_PROGRAMS): $(B)/libcpagent_fortran.a $(B)/libcpagent.a
+	@mkdir -p $(@D)
+	@echo "  FC    $(filter %.f90,$^)"
+	@$(FC) $(FFLAGS) -I $(B)/hooks/fortran -J $(@D) $(LDFLAGS) -pthread -o $@ $(filter %.f90,$^) $(filter %.a,$^)
 
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
@@ -114,7 +151,7 @@ deps:
 PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(shell nproc))
 
 check: deps
-	@$(MAKE) --no-print-directory $(PARALLEL) all unit aids
+	@$(MAKE) --no-print-directory $(PARALLEL) all unit aids bindings
 	@$(MAKE) --no-print-directory $(PARALLEL) fuzzers
 	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run
 
@@ -147,6 +184,16 @@ fuzz: fuzzers
 check-unit: unit
 	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run unit
 
+# what tests/bindings runs, and builds on
+bindings: bindings-$(if $(SAN),elsewhere,here)
+bindings-here: $(HOOK_LIBS) $(EXAMPLES) $(FORTRAN) $(FORTRAN_PROGRAMS)
+bindings-elsewhere:
+	@$(MAKE) --no-print-directory SAN= B=$(PLAIN) bindings-here
+.PHONY: bindings bindings-here bindings-elsewhere
+
+check-bindings: bindings
+	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run bindings
+
 check-system: all aids
 	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run system
 
@@ -174,6 +221,8 @@ LIBDIR ?= $(PREFIX)/lib
 LIBEXECDIR ?= $(PREFIX)/libexec/cpagent
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+# where Debian's python3 looks, with PREFIX=/usr; elsewhere say so in PYTHONPATH, or name the place
+PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSCONFDIR ?= $(if $(filter /usr /usr/local,$(PREFIX)),/etc,$(PREFIX)/etc)
 VERSION := $(shell sed -n 's/^\#define CPAGENT_VERSION "\(.*\)"/\1/p' agent/version.h)
@@ -191,8 +240,15 @@ install: all
 	ln -sf libcpagent.so.1 $(DESTDIR)$(LIBDIR)/libcpagent.so
 	install -m 644 $(B)/libcpagent.a $(DESTDIR)$(LIBDIR)
 	install -d $(DESTDIR)$(INCLUDEDIR)/cpagent
-	install -m 644 hooks/cpagent.h $(DESTDIR)$(INCLUDEDIR)
+	install -m 644 hooks/cpagent.h hooks/cpagent.hpp $(DESTDIR)$(INCLUDEDIR)
 	install -m 644 hooks/cpagent/*.h $(DESTDIR)$(INCLUDEDIR)/cpagent
+	install -d $(DESTDIR)$(PYTHONDIR)/cpagent
+	install -m 644 hooks/python/cpagent/*.py hooks/python/cpagent/py.typed $(DESTDIR)$(PYTHONDIR)/cpagent
+ifneq ($(FORTRAN),)
+	install -m 644 $(FORTRAN) $(DESTDIR)$(LIBDIR)
+	install -m 644 $(B)/hooks/fortran/cpagent.mod $(DESTDIR)$(INCLUDEDIR)/cpagent
+	$(FILL) packaging/cpagent_fortran.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/cpagent_fortran.pc
+endif
 	$(FILL) packaging/cpagent.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/cpagent.pc
 	$(FILL) packaging/systemd/cpagentd.service.in >$(DESTDIR)$(UNITDIR)/cpagentd.service
 	$(FILL) packaging/cpagentd.conf.example >$(DESTDIR)$(SYSCONFDIR)/cpagent/cpagentd.conf.example
