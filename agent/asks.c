@@ -22,7 +22,7 @@ static const struct asked_kind {
 } kinds[ARENA_ASKS] = {
 	[ARENA_ASK_SNAPSHOT] = { "snapshot", ask_snapshot },
 	[ARENA_ASK_SAVE] = { "save", NULL },
-	[ARENA_ASK_FETCH] = { "fetch", NULL },
+	[ARENA_ASK_FETCH] = { "fetch", ask_fetch },
 	[ARENA_ASK_REGISTER] = { "register", NULL },
 };
 
@@ -59,6 +59,7 @@ void asks_look(struct job *j)
 
 void asks_tick(struct job *j, int64_t now)
 {
+	ask_fetch_tick(j, now);
 	if (now < j->asks_due)
 		return;
 	j->asks_due = now + LOOK_NS;

@@ -23,5 +23,12 @@ void asks_answer(struct job *j, enum arena_ask_kind kind, uint32_t asked, int re
  * trusted. It is not called again for this job before it has answered. One that answers later must see that the
  * job is still there (jobs_find()); of a job that is gone nobody waits for an answer. */
 void ask_snapshot(struct job *j, const struct arena_ask *ask); /* ask_snapshot.c */
+void ask_fetch(struct job *j, const struct arena_ask *ask);    /* ask_fetch.c */
+
+/* What an ask of this job brought here: take it away now, when its time is over, or from when on an agent that
+ * finds it counts. */
+void ask_fetch_forget(struct job *j);
+void ask_fetch_tick(struct job *j, int64_t now);
+void ask_fetch_found(struct job *j);
 
 #endif

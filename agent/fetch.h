@@ -33,6 +33,20 @@ int fetch_chunks(const struct fetch *f, const struct chunk_id *ids, size_t n, fe
 int fetch_generation(struct agent *a, const Cpa__Holding *h, const char *job, const char *dir,
                      Cpa__Generation **out, struct err *e);
 
+/* One key out of the newest keyset that h's holder has (h->number may be older, or 0), into a new arena file at
+ * path that holds nothing else. ERR_NOT_FOUND: it is not among the keys there. */
+struct fetch_wish {
+	const char *key;
+	uint64_t version; /* this one; 0: whichever is there */
+	uint64_t room;    /* bytes that the file may take */
+};
+struct fetched_key {
+	uint64_t version;
+	uint64_t bytes; /* that the file may take */
+};
+int fetch_key(struct agent *a, const Cpa__Holding *h, const char *job, const struct fetch_wish *w,
+              const char *path, struct fetched_key *out, struct err *e);
+
 /* Every key of a keyset into the arena file at path, an empty one. */
 int fetch_keys(struct agent *a, const Cpa__Holding *h, const char *job, const char *arena, struct err *e);
 

@@ -42,6 +42,8 @@ int job_save(struct job *j, struct err *e)
 	local.keyset_level = j->keyset_level;
 	local.keyset_held = j->keyset_held;
 	local.stopped = j->stopping;
+	local.held = j->held;
+	local.n_held = j->n_held;
 
 	size_t len;
 	scoped_free void *buf = wire_pack(&local.base, &len);
@@ -71,6 +73,8 @@ static void take_local(struct job *j, Cpa__Local *l)
 		l->history[i] = NULL;
 	}
 	l->n_history = 0;
+	for (size_t i = 0; i < l->n_held; i++)
+		job_remember_held(j, l->held[i]);
 	if (l->pid > 0 && l->pid_start && job_pid_start(l->pid) == l->pid_start)
 		j->pid = l->pid;
 }

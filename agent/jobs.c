@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "agent/asks.h"
 #include "agent/bell.h"
 #include "agent/follow.h"
 #include "agent/job_local.h"
@@ -135,6 +136,7 @@ int jobs_load(struct agent *a, Cpa__Spec *spec, struct job **out, struct err *e)
 	struct job *j = new_job(a, spec, 0, JOB_STARTING);
 	if (j && (job_load(j, e) == 0 || e->code == ERR_NOT_FOUND)) {
 		job_find_gens(j);
+		ask_fetch_found(j);
 		link_job(j, out);
 		return 0;
 	}
@@ -234,9 +236,11 @@ bool job_finished(const struct job *j)
 uint64_t jobs_memory(const struct agent *a)
 {
 	uint64_t bytes = 0;
-	for (struct job *j = a->jobs ? a->jobs->first : NULL; j; j = j->next)
+	for (struct job *j = a->jobs ? a->jobs->first : NULL; j; j = j->next) {
 		for (size_t i = 0; i < j->n_gens; i++)
 			bytes += manifest_generation_bytes(j->gens[i].g);
+		bytes += j->fetched_bytes;
+	}
 	return bytes;
 }
 

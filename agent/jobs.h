@@ -62,9 +62,11 @@ struct job {
 	uv_poll_t *watch;   /* on pidfd */
 	struct bell *bell;  /* bell.c */
 	struct ask_flight asking[ARENA_ASKS];
-	int64_t asks_due;         /* when its mailbox is looked into without a bell */
-	int64_t started_ns;       /* CLOCK_BOOTTIME of this incarnation's start */
-	bool cgroup_gone;         /* of an ended job: removed */
+	int64_t asks_due; /* when its mailbox is looked into without a bell */
+	int64_t fetched_until;        /* what it asked for lies beside its arena until then; 0: nothing does */
+	uint64_t fetched_bytes;       /* … and takes at most so much */
+	int64_t started_ns;           /* CLOCK_BOOTTIME of this incarnation's start */
+	bool cgroup_gone;             /* of an ended job: removed */
 	bool died;                /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
 	struct start_from *again; /* owned: what its user ordered it to be run from, once it is dead */
 	bool stopping;            /* its user wants it ended */
@@ -152,7 +154,7 @@ void jobs_tell_all(struct agent *a);
 bool job_forgettable(const struct job *j);
 /* It ended as it should and not on its user's order: nothing of it will be restored. */
 bool job_finished(const struct job *j);
-/* Bytes that the images of all jobs take on this node. */
+/* Bytes that the images of all jobs, and what they asked for, take on this node. */
 uint64_t jobs_memory(const struct agent *a);
 
 /* A note in its history; the past is adopted. */
