@@ -48,12 +48,17 @@ struct cpa_var {
 #define CPA_VAR(x) {#x, CPA_DATA_(&(x)), 1, CPA_TYPE_(&(x))}
 #define CPA_ARRAY(p, n) {#p, CPA_DATA_(p), (uint64_t)(n), CPA_TYPE_(p)}
 #define CPA_BYTES(x) {#x, CPA_DATA_(&(x)), sizeof(x), CPA_BYTE}
+/* A char array, whole, with what stands behind its end; a pointer does not compile. */
+#define CPA_STRING(s) \
+	{#s, CPA_DATA_(&(s)), sizeof(s) + 0 * sizeof(struct { int is_array[CPA_IS_ARRAY_(s)]; }), CPA_TYPE_(&(s)[0])}
 /* The same under a name of one's own. */
 #define CPA_NAMED(name, p, n) {name, CPA_DATA_(p), (uint64_t)(n), CPA_TYPE_(p)}
 
 #define CPA_DATA_(p) ((void *)(uintptr_t)(p))
 #define CPA_INT_(type, n) (sizeof(type) == 4 ? CPA_##n##32 : CPA_##n##64)
-#define CPA_PTR_(type, code) type *: (code), const type *: (code), volatile type *: (code)
+#define CPA_IS_ARRAY_(x) (1 - 2 * (int)__builtin_types_compatible_p(__typeof__(x), __typeof__(&(x)[0])))
+#define CPA_PTR_(type, code) \
+	type *: (code), const type *: (code), volatile type *: (code), const volatile type *: (code)
 #if defined(__x86_64__) || defined(__i386__)
 #define CPA_LDBL_(x87, quad, f64) (sizeof(long double) == 8 ? (f64) : (x87))
 #else

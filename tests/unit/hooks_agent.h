@@ -61,7 +61,7 @@ static void *agent_main(void *arg)
 }
 
 /* Make dir's arena, mark it as an agent's, and listen. */
-static void agent_start(struct agent *a, const char *dir, uint32_t incarnation, enum arena_start how)
+static inline void agent_start(struct agent *a, const char *dir, uint32_t incarnation, enum arena_start how)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 
@@ -80,7 +80,7 @@ static void agent_start(struct agent *a, const char *dir, uint32_t incarnation, 
 	CU_ASSERT_EQUAL_FATAL(pthread_create(&a->thread, NULL, agent_main, a), 0);
 }
 
-static void agent_does(struct agent *a, agent_answer *on_ask)
+static inline void agent_does(struct agent *a, agent_answer *on_ask)
 {
 	pthread_mutex_lock(&a->lock);
 	a->on_ask = on_ask;
@@ -88,7 +88,7 @@ static void agent_does(struct agent *a, agent_answer *on_ask)
 }
 
 /* How often it was asked. */
-static int agent_asked(struct agent *a, enum arena_ask_kind kind)
+static inline int agent_asked(struct agent *a, enum arena_ask_kind kind)
 {
 	int n;
 
@@ -98,7 +98,7 @@ static int agent_asked(struct agent *a, enum arena_ask_kind kind)
 	return n;
 }
 
-static void agent_stop(struct agent *a)
+static inline void agent_stop(struct agent *a)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int s = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
