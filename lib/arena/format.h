@@ -141,8 +141,8 @@ enum arena_how {
 
 /* One version of a key. Followed by vars × struct arena_desc, the variables' names one after the other, padding
  * to 8 bytes, for block_shift > 0 one XXH3-64 per block of data, for how > ARENA_PLAIN and block_shift > 0 the map
- * (below), padding to a cache line for block_shift > 0, and the data: each variable's elements begin `pad` bytes
- * behind the next multiple of 8 bytes of the data. version is 0 while the slot is being written.
+ * (below), padding for block_shift > 0 (to a cache line; with a map, to 4096 bytes), and the data: each variable's
+ * elements begin `pad` bytes behind the next multiple of 8 bytes of the data. version is 0 while the slot is being written.
  *
  * The map says for each block, in one byte, in which slot's data area it lies, at the block's own place. So versions
  * share the blocks that did not change: a new version puts a changed block where none of the versions that are

@@ -26,8 +26,8 @@ static void lay(size_t vars, uint64_t names, uint64_t data_bytes, uint8_t shift,
 		p->map_at = p->data_at;
 		p->data_at += p->blocks;
 	}
-	if (shift)
-		p->data_at = round_up(p->data_at, ARENA_LINE);
+	if (shift) /* a map is there for blocks that are copied one by one: each in one page */
+		p->data_at = round_up(p->data_at, p->map_at ? BLOCK : ARENA_LINE);
 	p->total = p->data_at + data_bytes;
 }
 

@@ -41,14 +41,6 @@ void stream_read(struct stream *s, uint64_t at, uint8_t *out, uint64_t bytes)
 	}
 }
 
-const uint8_t *stream_at(struct stream *s, uint64_t at, uint64_t bytes)
-{
-	go_to(s, at);
-	if (s->i == s->n || at < s->start || bytes > s->end - at)
-		return NULL;
-	return (const uint8_t *)s->vars[s->i].data + (at - s->start);
-}
-
 const uint8_t *stream_run(struct stream *s, uint64_t at, uint64_t *bytes)
 {
 	*bytes = 0;
