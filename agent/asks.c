@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/bell.h"
+#include "agent/wishes.h"
 #include "lib/arena/mailbox.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -60,6 +61,7 @@ void asks_look(struct job *j)
 void asks_tick(struct job *j, int64_t now)
 {
 	ask_fetch_tick(j, now);
+	wishes_tick(j, now);
 	if (now < j->asks_due)
 		return;
 	j->asks_due = now + LOOK_NS;

@@ -11,8 +11,7 @@
 #include <unistd.h>
 
 #include "agent/asks.h"
-#include "agent/keyset.h"
-#include "agent/levels.h"
+#include "agent/wishes.h"
 #include "lib/base/log.h"
 
 #define PAUSE_MS 10 /* between two looks: a job that never stops ringing must not be all that the agent does */
@@ -45,15 +44,13 @@ static void pause_ringing(struct bell *b)
 static void on_ring(uv_poll_t *p, int status, int events)
 {
 	struct bell *b = p->data;
-	struct keyset_seen seen;
 	char sink[64];
 	(void)status, (void)events;
 	for (int i = 0; i < 64 && recv(b->fd, sink, sizeof sink, MSG_DONTWAIT) >= 0; i++) {
 		/* however often it rang */
 	}
 	pause_ringing(b);
-	if (keyset_look(b->job, &seen) == 0 && seen.wanted > 1)
-		levels_offer(b->job, seen.wanted, true);
+	wishes_look(b->job);
 	asks_look(b->job);
 }
 
@@ -64,6 +61,7 @@ static void on_pause_over(uv_timer_t *t)
 	if (!b->look)
 		return;
 	b->look = false;
+	wishes_look(b->job);
 	asks_look(b->job);
 }
 

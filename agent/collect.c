@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "agent/call.h"
+#include "agent/ended.h"
 #include "agent/ports/store.h"
 #include "agent/registrar.h"
 #include "agent/standing.h"
@@ -16,6 +17,7 @@
 #define TICK_MS 100
 #define ROUNDS_MAX 12 /* children that are collected from at the same time */
 #define GC_PAUSE_NS NS_PER_S
+#define CLEAN_EVERY_NS (30 * NS_PER_S)
 
 static struct child *find_child(struct collector *k, const char *name)
 {
@@ -312,6 +314,33 @@ static void start_gc(struct collector *k, int64_t now)
 	work_start(&k->agent->loop, run_gc, done_gc, k);
 }
 
+/* ---- what is held of jobs that have ended ---- */
+
+static void run_clean(void *ctx)
+{
+	struct collector *k = ctx;
+	k->cleaned = ended_clean(k->agent->store, k->clean_budget);
+}
+
+static void done_clean(void *ctx)
+{
+	struct collector *k = ctx;
+	k->clean_busy = false;
+	k->gc_due |= k->cleaned > 0;
+	if (k->cleaned)
+		log_info("ended_forgotten", "jobs=%zu", k->cleaned);
+}
+
+static void start_clean(struct collector *k, int64_t now)
+{
+	if (k->clean_busy || now < k->clean_due)
+		return;
+	k->clean_busy = true;
+	k->clean_due = now + CLEAN_EVERY_NS;
+	k->clean_budget = k->agent->cfg.memory;
+	work_start(&k->agent->loop, run_clean, done_clean, k);
+}
+
 static void on_tick(uv_timer_t *t)
 {
 	struct collector *k = t->data;
@@ -323,6 +352,7 @@ static void on_tick(uv_timer_t *t)
 		}
 	if (interval_due(&k->save, now))
 		collect_save(k->agent, NULL, NULL);
+	start_clean(k, now);
 	start_gc(k, now);
 	serve_tick(now);
 }

@@ -41,6 +41,10 @@ struct collector {
 	bool saving;
 	bool gc_due, gc_busy; /* something was given up */
 	int64_t gc_after;
+	bool clean_busy;
+	int64_t clean_due;
+	uint64_t clean_budget;
+	size_t cleaned;
 	int64_t last_update, last_save; /* CLOCK_REALTIME */
 };
 

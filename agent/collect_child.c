@@ -5,6 +5,7 @@
 
 #include "agent/call.h"
 #include "agent/collect.h"
+#include "agent/ended.h"
 #include "agent/fetch.h"
 #include "agent/ports/store.h"
 #include "agent/standing.h"
@@ -171,6 +172,20 @@ static bool wanted_here(const struct round *r, const Cpa__Stock *s)
 	return s->level == 0 || s->level >= mine || (r->offered && (r->level == 0 || r->level >= mine));
 }
 
+/* It ended well there, and its program had asked for its keys to be carried up: these are all that stays. */
+static int keep_keys_only(struct round *r, const Cpa__Stock *s, struct err *e)
+{
+	struct store *store = r->agent->store;
+	struct store_item newest;
+	bool any = store_newest(store, s->spec->job, CPA__WHAT__KEYSET, &newest);
+	if (!any)
+		let_go(r, s);
+	if (!any || newest.incarnation > s->incarnation)
+		return 0;
+	int rc = ended_mark(store, s->spec->job, s->incarnation, e);
+	return rc < 0 ? rc : store_keep(store, s->spec->job, CPA__WHAT__GENERATION, 0, e);
+}
+
 static int take_stock(struct round *r, const Cpa__Stock *s)
 {
 	struct store *store = r->agent->store;
@@ -180,7 +195,7 @@ static int take_stock(struct round *r, const Cpa__Stock *s)
 	struct offered gen = { CPA__WHAT__GENERATION, s->generation, s->generation_incarnation,
 		               s->generation_level };
 	int rc = 0;
-	if (s->gone) {
+	if (s->gone && !s->keys_asked) {
 		let_go(r, s);
 		return 0;
 	}
@@ -189,7 +204,9 @@ static int take_stock(struct round *r, const Cpa__Stock *s)
 		rc = keep_spec(r, s, &e);
 	if (rc == 0 && s->keyset)
 		rc = hold(r, job, &keys, &e);
-	if (rc == 0 && s->generation && wanted_here(r, s))
+	if (rc == 0 && s->gone)
+		rc = keep_keys_only(r, s, &e);
+	else if (rc == 0 && s->generation && wanted_here(r, s))
 		rc = hold(r, job, &gen, &e);
 	if (rc < 0) {
 		log_warn("not_collected", "job=%s from=%s why=\"%s\"", job, r->url, e.text);

@@ -13,6 +13,7 @@
 #include "agent/ports/let_go.h"
 #include "agent/ports/routed.h"
 #include "agent/standing.h"
+#include "agent/wishes.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
@@ -89,6 +90,7 @@ static void adopt(struct job *j)
 		return;
 	}
 	if (job_ended(j->state)) {
+		wishes_look(j);
 		job_tell(j, j->state == JOB_EXITED ? REPORT_EXITED : REPORT_FAILED);
 		return;
 	}

@@ -15,6 +15,7 @@
 #include "agent/ports/launch.h"
 #include "agent/ports/routed.h"
 #include "agent/standing.h"
+#include "agent/wishes.h"
 #include "agent/work.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -126,14 +127,20 @@ static void done_removal(void *ctx)
 {
 	struct removal *r = ctx;
 	r->job->busy = false;
+	if (r->job->keyset)
+		cpa__keyset__free_unpacked(r->job->keyset, NULL);
+	r->job->keyset = NULL;
+	r->job->keyset_changes = 0;
 	if (r->job->disowned)
 		job_died(r->job);
 	free(r);
 }
 
-static void forget_images(struct job *j)
+/* Nothing of it will be restored; what a level above has still to come for stays until then. */
+void job_forget_images(struct job *j)
 {
-	struct removal *r = job_finished(j) && !j->keyset_busy ? malloc(sizeof *r) : NULL;
+	bool idle = !j->keyset_busy && !j->busy && !wishes_open(j);
+	struct removal *r = job_finished(j) && idle ? malloc(sizeof *r) : NULL;
 	if (!r)
 		return;
 	r->job = j;
@@ -164,7 +171,8 @@ static void after_death(struct job *j)
 	}
 	if (job_ended(j->state)) {
 		standing_job_gone(j->agent, j->id);
-		forget_images(j);
+		wishes_look(j);
+		job_forget_images(j);
 	}
 }
 

@@ -63,6 +63,10 @@ struct job {
 	struct bell *bell;  /* bell.c */
 	struct ask_flight asking[ARENA_ASKS];
 	int64_t asks_due; /* when its mailbox is looked into without a bell */
+	uint32_t wish;    /* the highest level its keys are asked for and not yet on; wishes.c; 0: none */
+	bool keys_asked;  /* its program asked for keys to be carried up: they outlive it there */
+	uint64_t wishes;  /* which they are, as a digest */
+	int64_t wish_due, wish_pause; /* when that is asked for again, and how long after */
 	int64_t fetched_until;        /* what it asked for lies beside its arena until then; 0: nothing does */
 	uint64_t fetched_bytes;       /* … and takes at most so much */
 	int64_t started_ns;           /* CLOCK_BOOTTIME of this incarnation's start */
@@ -186,6 +190,7 @@ int job_watch(struct job *j, int pidfd); /* takes pidfd over */
 void job_unwatch(struct job *j);
 void job_died(struct job *j); /* its pid 1 is gone */
 void job_stop(struct job *j, int64_t grace_ns);
+void job_forget_images(struct job *j);               /* of one that ended well */
 void job_taken_away(struct job *j, const char *why); /* kill what is here; it is someone else's now */
 void job_kill(struct job *j);
 /* To every process of it, where there is no cgroup. */

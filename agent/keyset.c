@@ -49,7 +49,11 @@ static void see(struct keyset_seen *seen, const struct arena_keys *keys)
 			seen->time_ns = k->time_ns;
 		if (k->incarnation > seen->incarnation)
 			seen->incarnation = k->incarnation;
-		if (k->want_version && k->want_level > k->level && k->want_level > seen->wanted)
+		seen->asked |= k->want_version != 0 && k->want_level > 1;
+		if (!k->want_version || k->want_level <= k->level)
+			continue;
+		seen->wishes = mix(mix(seen->wishes, k->record), k->want_version << 8 | k->want_level);
+		if (k->want_level > seen->wanted)
 			seen->wanted = k->want_level;
 	}
 }

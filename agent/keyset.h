@@ -11,8 +11,10 @@ struct keyset_seen {
 	uint64_t newest; /* highest version of any key */
 	int64_t time_ns; /* of the newest */
 	uint32_t incarnation;
+	bool asked;       /* for any key to be carried to a level above, by now or some time ago */
 	bool by_keys;     /* the program has said that it restores by its keys */
 	uint64_t changes; /* differs when any version differs */
+	uint64_t wishes;  /* differs when what is asked for and not yet there differs */
 	uint32_t
 	        wanted; /* the highest level that a key's newest version is asked for and does not have; 0: none */
 };

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "agent/call.h"
+#include "agent/ended.h"
 #include "agent/keyset.h"
 #include "agent/levels.h"
 #include "agent/ports/store.h"
+#include "agent/wishes.h"
 #include "agent/work.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -82,10 +84,11 @@ static void run_keysets(void *ctx)
 			c->jobs[i].code = keyset_make(c->jobs[i].job, &c->jobs[i].made, &c->jobs[i].err);
 }
 
-/* Its arena is its own: nobody is writing an earlier life's keys into it. */
+/* Its arena is its own: nobody is writing an earlier life's keys into it. Of a program that has ended, only what
+ * it asked to be carried up is of use. */
 static bool has_its_arena(const struct job *j)
 {
-	return j->state == JOB_RUNNING || j->state == JOB_FROZEN;
+	return j->state == JOB_RUNNING || j->state == JOB_FROZEN || (job_ended(j->state) && wishes_open(j));
 }
 
 static void take_keyset(struct one_job *o)
@@ -122,6 +125,7 @@ static Cpa__Stock *stock_of(struct job *j, Cpa__Stock *s)
 	s->spec = j->spec;
 	s->incarnation = j->incarnation;
 	s->gone = j->state == JOB_EXITED;
+	s->keys_asked = j->keys_asked;
 	struct gen *g = job_gen_find(j, 0);
 	s->generation = g ? g->number : 0;
 	s->generation_level = g ? g->level : 0;
@@ -155,6 +159,8 @@ static void done_keysets(void *ctx)
 		if (c->jobs[i].job && c->jobs[i].job->state == JOB_LOST && !c->jobs[i].job->busy &&
 		    !c->jobs[i].job->tell_due)
 			jobs_remove(c->jobs[i].job);
+		else if (c->jobs[i].job && job_ended(c->jobs[i].job->state))
+			job_forget_images(c->jobs[i].job);
 	free(ptr);
 	free(all);
 	free(c->jobs);
@@ -214,10 +220,11 @@ static Cpa__Stock *stored_stock(struct store *s, const char *job)
 		out->spec = cpa__spec__unpack(NULL, len, spec);
 		free(spec);
 	}
-	if (out->spec)
+	if (out->spec) {
 		out->level = out->spec->level;
-	if (out->spec)
+		out->gone = out->keys_asked = ended_marked(s, job);
 		return out;
+	}
 	cpa__stock__free_unpacked(out, NULL);
 	return NULL;
 }
@@ -285,6 +292,17 @@ static void no_answer(void *ctx, const struct call_reply *r)
 	(void)ctx, (void)r;
 }
 
+/* A wish may be fulfilled by it, or go on: to a level further up, or for a version that came meanwhile. */
+static void keys_held(struct job *j, const Cpa__Holding *h)
+{
+	keyset_held(j, h->number, h->level);
+	if (!j->wish)
+		return;
+	wishes_look(j);
+	if (!wishes_open(j))
+		job_forget_images(j);
+}
+
 /* A parent holds it. Whoever gave it to us hears it too, down to the job's node. */
 void serve_held(struct agent *a, const Cpa__Held *q)
 {
@@ -294,7 +312,7 @@ void serve_held(struct agent *a, const Cpa__Held *q)
 	if (j) {
 		job_held(j, q->holding);
 		if (q->holding->what == CPA__WHAT__KEYSET)
-			keyset_held(j, q->holding->number, q->holding->level);
+			keys_held(j, q->holding);
 		return;
 	}
 	if (a->collector)
