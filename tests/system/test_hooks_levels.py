@@ -1,0 +1,187 @@
+"""What a program asks its agent for about its keys: a version that a level above holds, and that what it asked to be
+carried up arrives, whatever becomes of the program."""
+import glob
+import os
+
+from agents import BUILD, wait_until
+from harness import test
+
+KEYED = os.path.join(BUILD, "tests/system/jobs/keyed")
+ENDINGS = {"returned": [], "exited": ["_exit", 0], "failed": ["exit", 3], "killed": ["kill"]}
+
+
+def setup(cluster):
+    """n1 and n2 - mid - top; keys go up only when somebody asks for it."""
+    top, mid, n1, n2 = (cluster.add(name) for name in ("top", "mid", "n1", "n2"))
+    how = {"key": cluster.key, "update": "1h", "lease": "20s"}
+    top.agent_start(level=3, listen=top.url, **how)
+    mid.agent_start(level=2, listen=mid.url, parent=top.url, **how)
+    for node in (n1, n2):
+        node.agent_start(parent=mid.url, **how)
+    for node in (mid, n1, n2):
+        cluster.wait_up(top, node)
+    return cluster, top, mid, n1, n2
+
+
+def run(node, name, *steps, **options):
+    opts = [word for k, v in options.items() for word in ("--" + k, v)]
+    return node.run("--name", name, *opts, "--", KEYED, *steps)
+
+
+def said(node, name, what=None):
+    lines = [line.split() for line in node.cli("logs", name).stdout.splitlines()]
+    return [line[1:] for line in lines if what in (None, line[0])]
+
+
+def wait_said(node, name, what, count=1, timeout=20):
+    return wait_until(lambda: (lambda all: all[count - 1] if len(all) >= count else None)(said(node, name, what)), timeout,
+                      "%s says %s" % (name, what))
+
+
+def uuid(node, name):
+    return node.job(name)["job"]
+
+
+def keysets(node, job):
+    """Of a job, in the store of an agent above."""
+    return [os.path.basename(p) for p in glob.glob(node.path("/run/cpagent/store/jobs/%s/k-*" % job))]
+
+
+def key(node, name, which="state"):
+    return next(k for k in node.json("keys", name)["keys"] if k["key"] == which)
+
+
+def flag(c, name):
+    return os.path.join(c.shared, name)
+
+
+def raise_flag(c, name):
+    open(flag(c, name), "w").close()
+
+
+@test
+def a_version_is_read_from_the_level_named(c, top, mid, n1, n2):
+    run(n1, "named", "checkpoint", "state", 1, 1000, 3, "wait", "state", 3, 20, "until", flag(c, "named"), "checkpoint",
+        "state", 2, 300000, 2, "wait", "state", 2, 20, "checkpoint", "state", 3, 10, 1, "fetch", "state", 2, 0, "fetch",
+        "state", 3, 0, "fetch", "state", 0, 0, "restore", "state", "until", flag(c, "named.end"))
+    wait_said(n1, "named", "wait")
+    top.agent_stop()
+    try:
+        raise_flag(c, "named")
+        at = [wait_said(n1, "named", "fetch")]
+    finally:
+        top.agent_cont()
+    at += [wait_said(n1, "named", "fetch", n) for n in (2, 3)]
+    assert at[0] == ["0", "2", "0", "2", "right"], at
+    assert at[1][2:] in (["0", "1", "right"], ["0", "2", "right"]), at  # the top went on meanwhile
+    assert at[2] in (["0", "2", "0", "2", "right"], ["0", "3", "0", "3", "right"]), at  # the newest that any has
+    assert wait_said(n1, "named", "restore") == ["0", "3", "right"]
+
+
+@test
+def a_key_damaged_here_comes_from_the_level_above(c, top, mid, n1, n2):
+    run(n1, "spoiled", "checkpoint", "state", 1, 200000, 1, "checkpoint", "state", 2, 200000, 2, "wait", "state", 2, 20,
+        "spoil", 1, 200000, "spoil", 2, 200000, "restore", "state", "fetch", "state", 0, 0, "until", flag(c, "spoiled"))
+    found = wait_said(n1, "spoiled", "fetch")
+    spoiled = [int(n) for n, in said(n1, "spoiled", "spoil")]
+    assert sum(spoiled) >= 1 and spoiled[1] >= 1, spoiled
+    assert said(n1, "spoiled", "restore")[0][0] != "0", said(n1, "spoiled")
+    assert found == ["0", "2", "0", "2", "right"], found
+
+
+@test
+def a_key_that_is_not_there_is_3_and_a_sentence(c, top, mid, n1, n2):
+    run(n1, "absent", "fetch", "state", 2, 0, "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20, "fetch", "other", 2, 0,
+        "fetch", "state", 2, 7, "fetch", "state", 5, 0, "fetch", "state", 2, 1)
+    wait_said(n1, "absent", "fetch", 5)
+    results = said(n1, "absent", "fetch")
+    assert [r[0] for r in results] == ["-3", "-3", "-3", "-3", "0"], results
+    assert "level 2 holds no keys" in " ".join(results[0]) and "other" in results[1], results
+
+
+@test
+def the_file_is_the_users_alone_and_goes_with_the_job(c, top, mid, n1, n2):
+    who = (1234, 1234, [])
+    n1.cli("run", "--detach", "--name", "owned", "--", KEYED, "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20, "fetch",
+           "state", 2, 0, "until", flag(c, "owned"), user=who)
+    found = wait_until(lambda: [line.split() for line in n1.cli("logs", "owned").stdout.splitlines() if "fetch" in line], 20,
+                       "it has fetched")
+    assert found[0][1:] == ["0", "1", "0", "1", "right"], found
+    path = n1.path("/run/cpagent/jobs/%s/job/fetched" % uuid(n1, "owned"))
+    st = os.stat(path)
+    assert (st.st_uid, st.st_mode & 0o777) == (1234, 0o600), st
+    raise_flag(c, "owned")
+    wait_until(lambda: not os.path.exists(path), 20, "the file is gone")
+
+
+@test
+def what_does_not_fit_the_nodes_memory_is_refused(c, top, mid, n1, n2):
+    n2.agent_term()
+    options = dict(n2.options)
+    n2.agent_start(memory="8M", **options)
+    c.wait_up(top, n2)
+    try:
+        run(n2, "large", "checkpoint", "state", 1, 2000000, 2, "wait", "state", 2, 20, "fetch", "state", 2, 0, "checkpoint", "small",
+            1, 10, 2, "wait", "small", 2, 20, "fetch", "small", 2, 0)
+        assert wait_said(n2, "large", "fetch", 2) == ["0", "1", "0", "1", "right"], said(n2, "large")
+        refused = said(n2, "large", "fetch")[0]
+        assert refused[0] == "-1" and "(--memory)" in refused, refused
+    finally:
+        n2.agent_term()
+        n2.agent_start(**options)
+        c.wait_up(top, n2)
+
+
+@test
+def a_restarted_agent_still_knows_where_the_keys_are(c, top, mid, n1, n2):
+    run(n1, "kept", "checkpoint", "state", 1, 1000, 2, "wait", "state", 2, 20, "until", flag(c, "kept"), "fetch", "state", 2, 0)
+    wait_said(n1, "kept", "wait")
+    n1.agent_kill()
+    n1.agent_start()
+    raise_flag(c, "kept")
+    assert wait_said(n1, "kept", "fetch") == ["0", "1", "0", "1", "right"], said(n1, "kept")
+
+
+def ends_at_once(c, top, mid, n1, how):
+    """Its last act is a checkpoint for level 2; what it asked for is then there."""
+    run(n1, how, "checkpoint", "state", 7, 100000, 2, *ENDINGS[how], restart="temporary")
+    job = uuid(n1, how)
+    wait_until(lambda: n1.job(how)["state"] in ("exited", "failed"), 20, "it has ended")
+    wait_until(lambda: key(n1, how)["level"] >= 2, 20, "its key is on level 2")
+    assert keysets(mid, job), mid.tail()
+    return job
+
+
+@test
+def a_program_may_return_at_once(c, top, mid, n1, n2):
+    ends_at_once(c, top, mid, n1, "returned")
+
+
+@test
+def a_program_may_exit_at_once_without_any_handler(c, top, mid, n1, n2):
+    ends_at_once(c, top, mid, n1, "exited")
+
+
+@test
+def a_program_may_fail_at_once(c, top, mid, n1, n2):
+    ends_at_once(c, top, mid, n1, "failed")
+
+
+@test
+def a_program_may_be_killed_at_once(c, top, mid, n1, n2):
+    ends_at_once(c, top, mid, n1, "killed")
+
+
+@test
+def what_was_asked_for_stays_there_though_its_job_has_ended_well(c, top, mid, n1, n2):
+    run(n1, "plain", "checkpoint", "state", 1, 10, 1)
+    job = ends_at_once(c, top, mid, n1, "returned")
+    mid.agent_kill()
+    mid.agent_start()  # it collects from everybody anew
+    c.wait_up(top, mid)
+    c.wait_up(top, n1)
+    run(n1, "marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)
+    assert wait_said(n1, "marker", "wait") == ["0"]
+    wait_until(lambda: os.path.exists(mid.path("/run/cpagent/store/jobs/%s/ended" % job)), 20, "it is known to have ended")
+    assert keysets(mid, job), mid.tail()
+    assert not keysets(mid, uuid(n1, "plain"))
