@@ -295,6 +295,8 @@ void job_tick(struct job *j, int64_t now)
 {
 	if (job_ended(j->state) && !j->busy && !j->cgroup_gone)
 		drop_cgroup(j);
+	if (job_ended(j->state) && j->wanted)
+		job_snapshot_refuse(j, "it ended");
 	if (j->kill_at && now >= j->kill_at && !j->busy) {
 		j->kill_at = 0;
 		job_kill(j);

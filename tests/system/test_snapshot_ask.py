@@ -1,11 +1,13 @@
 """Snapshots that a job asks for itself, and of jobs that hold a userfaultfd: they are asked to let go of it first."""
 import os
 import re
+import time
 
-from agents import BUILD, wait_until
+from agents import BUILD, SLOW, wait_until
 from harness import test
 
-TRACKER = os.path.join(BUILD, "tests/system/jobs/tracker")
+ASKER, PROTECTOR, SNAPPER, TRACKER = (os.path.join(BUILD, "tests/system/jobs", name)
+                                      for name in ("asker", "protector", "snapper", "tracker"))
 
 
 def setup(cluster):
@@ -21,6 +23,104 @@ def said(n1, job):
 def start_tracker(n1, mode, *options):
     n1.run("--name", mode, *options, "--", TRACKER, mode)
     wait_until(lambda: said(n1, mode), 10, "it has a userfaultfd")
+
+
+@test
+def a_program_that_asks_for_a_snapshot_of_itself_returns_twice(c, n1):
+    n1.run("--name", "twice", "--mode", "process", "--", SNAPPER)
+    wait_until(lambda: "taken 2 at 80" in said(n1, "twice"), 20, "it has asked twice")
+    n1.cli("signal", "KILL", "twice")
+    n1.wait_job("twice", 10, state="running", incarnation=1)
+    wait_until(lambda: any(w.startswith("restored at") for w in said(n1, "twice")), 10, "it has returned again")
+    lines = said(n1, "twice")
+    back = [w for w in lines if w.startswith("restored")][0]
+    assert re.fullmatch(r"restored at \d*[02468]0", back) and lines[lines.index(back) - 1] == "told of incarnation 1", lines
+    wait_until(lambda: said(n1, "twice")[-1].startswith("taken"), 20, "it asks again")
+    assert {g["reason"] for g in n1.history("twice")} == {"asked by the job"}, n1.history("twice")
+    assert not any("failed" in w for w in said(n1, "twice")), said(n1, "twice")
+
+
+@test
+def an_ask_that_cannot_be_carried_out_is_answered_with_the_reason(c, n1):
+    n1.run("--name", "refused", "--", "sh", "-c", "exec %s 4</dev/fuse" % SNAPPER)
+    wait_until(lambda: any("failed: cpa_snapshot:" in w and "/dev/fuse" in w for w in said(n1, "refused")), 20,
+               "it is told why")
+    assert n1.job("refused")["state"] == "running"
+
+
+@test
+def an_ask_whose_datagram_got_lost_is_found(c, n1):
+    n1.run("--name", "silent", "--", ASKER, "silent")
+    wait_until(lambda: said(n1, "silent") == ["answered 0: 1"], 10, "it is answered")
+
+
+@test
+def what_was_asked_while_the_agent_was_away_is_answered_by_the_next(c, n1):
+    n1.run("--name", "away", "--", SNAPPER)
+    wait_until(lambda: said(n1, "away"), 10, "it asks")
+    n1.agent_kill()
+    n1.agent_start()
+    count = len(said(n1, "away"))
+    wait_until(lambda: len(said(n1, "away")) >= count + 2, 10, "it is answered again")
+    assert not any("failed" in w for w in said(n1, "away")), said(n1, "away")
+
+
+@test
+def a_job_that_asks_for_anything_all_the_time_hurts_nobody_else(c, n1):
+    n1.run("--name", "flood", "--", ASKER, "flood")
+    n1.run("--name", "other", "--", SNAPPER)
+    wait_until(lambda: said(n1, "flood"), 10, "it asks")
+    wait_until(lambda: len(said(n1, "other")) >= 5, 20, "the other is answered")
+    assert not any("failed" in w for w in said(n1, "other")), said(n1, "other")
+    began = time.monotonic()
+    for _ in range(20):
+        n1.cli("ps")
+    assert time.monotonic() - began < 5 * SLOW
+    assert n1.log_size() < 1 << 20
+
+
+def how(n1, job):
+    """How its newest version was gathered, and that version."""
+    keys = n1.json("keys", job)["keys"]
+    return (keys[0]["how"], keys[0]["version"]) if keys else (None, 0)
+
+
+def tracks_on(n1, job):
+    """It checkpoints what the kernel saw change, again and again, and what it reads back is right."""
+    before = how(n1, job)[1]
+    wait_until(lambda: how(n1, job)[0] == "dirty pages" and how(n1, job)[1] > before, 10, "dirty pages again")
+    assert not any("differs" in w for w in said(n1, job)), said(n1, job)
+
+
+@test
+def protected_regions_are_tracked_between_snapshots_of_their_process(c, n1):
+    n1.run("--name", "regions", "--every", "1s", "--", PROTECTOR)
+    for generation in range(1, 4):
+        wait_until(lambda: (n1.job("regions")["snapshot"] or {"generation": 0})["generation"] >= generation, 10,
+                   "snapshot %d" % generation)
+        tracks_on(n1, "regions")
+    assert all(g["note"] is None for g in n1.history("regions")), n1.history("regions")
+    assert "dirty pages" in n1.cli("keys", "regions").stdout
+
+
+@test
+def protected_regions_of_a_restored_process_are_tracked_again(c, n1):
+    n1.run("--name", "again", "--mode", "process", "--", PROTECTOR)
+    wait_until(lambda: how(n1, "again")[0] == "dirty pages", 10, "it tracks")
+    n1.cli("checkpoint", "again")
+    n1.cli("signal", "KILL", "again")
+    n1.wait_job("again", 10, state="running", incarnation=1)
+    tracks_on(n1, "again")
+
+
+@test
+def a_program_that_computes_without_a_call_runs_on_without_a_snapshot(c, n1):
+    n1.run("--name", "deaf", "--every", "1s", "--", PROTECTOR, "60")
+    wait_until(lambda: n1.history("deaf") and n1.history("deaf")[-1]["note"], 20, "a snapshot that was not taken")
+    assert "(protector) holds a userfaultfd and made no call of libcpagent within 10 s" in n1.history("deaf")[-1]["note"]
+    lines = said(n1, "deaf")
+    assert lines[-1].startswith("computed") and n1.job("deaf")["incarnation"] == 0, lines[-3:]
+    wait_until(lambda: len(said(n1, "deaf")) > len(lines), 5, "it computes on")
 
 
 @test
@@ -72,9 +172,9 @@ def give_up(arena):
         return f.read(4096)[140:144] != bytes(4)
 
 
-def waiting_for_it(n1, job):
+def waiting_for_it(n1, job, *options):
     """A checkpoint of a job that does not let go: it waits. Returns the command and the job's arena."""
-    start_tracker(n1, job)
+    start_tracker(n1, job, *options)
     arena = arena_of(n1, job)
     waiting = n1.popen("checkpoint", job)
     wait_until(lambda: give_up(arena), 5, "it is asked to let go")
@@ -86,6 +186,18 @@ def a_job_that_does_not_let_go_can_be_stopped_meanwhile(c, n1):
     waiting, _ = waiting_for_it(n1, "busy")
     n1.cli("stop", "--grace", "0", "busy", timeout=5)
     assert waiting.wait(8) == 1
+
+
+@test
+def who_waits_for_a_snapshot_of_a_job_that_ended_is_told(c, n1):
+    first, _ = waiting_for_it(n1, "busy", "--restart", "temporary")
+    connections = "/proc/%d/fd" % n1.agent_pid()
+    before = len(os.listdir(connections))
+    second = n1.popen("checkpoint", "busy")
+    wait_until(lambda: len(os.listdir(connections)) > before, 5, "the second one waits")
+    n1.cli("ps")  # answered behind it
+    n1.cli("signal", "KILL", "busy")
+    assert first.wait(8) == 1 and second.wait(8) == 1
 
 
 @test
