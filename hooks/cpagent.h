@@ -48,13 +48,16 @@ CPA_API const char *cpa_strerror(int code);
 typedef struct cpa cpa;
 
 /* Open this job's arena. where: NULL for the one the launcher made ($CPAGENT_ARENA), or without a launcher a
- * private one of this program, which its next run finds again; a directory for a private arena there; an arena
- * file. *cp is owned by the caller. */
+ * private one of this program, which its next run finds again (NAME.arena in $XDG_STATE_HOME/cpagent, else in
+ * ~/.local/state/cpagent); a directory, made if need be, for a private arena there; an arena file. *cp is owned by the
+ * caller. A private arena that another user put there is not used, an arena file only if it is this user's or root's
+ * (root: anybody's); one that may only be read can only be restored from. CPA_ERR_DENIED, CPA_ERR_BROKEN, CPA_ERR_FORMAT,
+ * CPA_ERR_FULL (no room to make it), CPA_ERR_MEMORY (no address space), CPA_ERR_SYSTEM. */
 CPA_API int cpa_open(cpa **cp, const char *where);
 
 /* The same under a name of one's own instead of the program's (an interpreter runs many), and with a budget in bytes
- * (0: half of the machine's memory) for an arena that has to be made. Where a launcher made one, both are ignored.
- * name: a file name, at most 200 bytes. */
+ * (0: half of the machine's memory; 64 KiB to 512 GiB) for an arena that has to be made. Where a launcher made one, both
+ * are ignored. name: a file name, at most 200 bytes, without control characters; NULL: the program's. */
 CPA_API int cpa_open_named(cpa **cp, const char *where, const char *name, uint64_t budget);
 
 /* Close it; what was checkpointed stays. NULL is allowed. */
@@ -63,20 +66,23 @@ CPA_API void cpa_close(cpa *cp);
 /* Commit vars as the next version of key: all of them, or on an error none. The version before stays until then,
  * and survives the caller's death at any instruction. key: UTF-8, 1 to 255 bytes.
  * level: 1 returns as soon as this node holds it; n > 1 also asks for it to be carried up to level n (see
- * cpa_wait(); the program may end meanwhile). Call it through cpa_checkpoint(). */
+ * cpa_wait(); the program may end meanwhile); 0 is 1. Keys that begin with "memo:" are the library's own. Call it through
+ * cpa_checkpoint(). */
 CPA_API int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n);
 
 /* Copy the newest version of key into vars. They are found by name (else by position) and must agree in type and
- * count; CPA_ERR_VAR: one does not, cpa_strerror() names it, nothing was written. level: 0 for the newest version;
- * n for the newest that level n holds. Returns 0, or how many newer versions were damaged and passed over.
- * CPA_ERR_CORRUPT: every version is damaged; what the variables hold is undefined. */
+ * count; CPA_ERR_VAR: one does not, cpa_strerror() names it, nothing was written. level: 0 for the newest version,
+ * from the nearest level that has it; n for the newest that level n holds (1: this node). What is not here the agent
+ * brings, within a minute: CPA_ERR_TIMEOUT; CPA_ERR_LEVEL: that level does not hold it, or no agent is there.
+ * Returns 0, or how many newer versions were damaged and passed over. CPA_ERR_CORRUPT: every version is damaged; what
+ * the variables hold is undefined. */
 CPA_API int cpa_restore_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n);
 
 /* The same for one version of those that are kept (see cpa_keep()), from this node. CPA_ERR_KEY: it is not there. */
 CPA_API int cpa_restore_version(cpa *cp, const char *key, uint64_t version, const struct cpa_var *vars, size_t n);
 
 /* Keep that many versions of key from now on, 1 to 63 (default 1, the last); the key need not exist yet. Fewer than
- * there are forgets the oldest. CPA_ERR_FULL. */
+ * there are forgets the oldest. One more may be found until it is written over. CPA_ERR_FULL. */
 CPA_API int cpa_keep(cpa *cp, const char *key, int versions);
 
 /* Wait until the version of key that is the newest now is held by that level or a higher one.
@@ -95,10 +101,10 @@ struct cpa_entry {
 	const char *how;            /* "" for variables, "whole copy" or "dirty pages" for protected regions */
 };
 
-/* All keys, sorted, without memos: returns their number, *list (NULL for none) freed with cpa_list_free(). */
+/* All keys of this node, sorted, without memos: returns their number, *list (NULL for none) freed with cpa_list_free(). */
 CPA_API int cpa_list(cpa *cp, struct cpa_entry **list);
 
-/* One key: tells what it holds before it is restored, so that a caller can allocate. *entry freed with
+/* One key, on this node: tells what it holds before it is restored, so that a caller can allocate. *entry freed with
  * cpa_list_free(). CPA_ERR_KEY. */
 CPA_API int cpa_query(cpa *cp, const char *key, struct cpa_entry **entry);
 CPA_API void cpa_list_free(struct cpa_entry *list);

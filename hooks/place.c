@@ -37,11 +37,15 @@ static int cannot_make(const char *what, const char *path, int error)
 static int make_dirs(char *path)
 {
 	char *slash;
+	int error;
 
 	for (slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		if (mkdir(path, 0700) != 0 && errno != EEXIST && errno != EROFS && errno != EACCES)
-			return cannot_make("directory", path, errno);
+		if (mkdir(path, 0700) != 0 && errno != EEXIST) {
+			error = errno; /* of a directory that is there, too, when no other may be made beside it */
+			if (access(path, F_OK) != 0)
+				return cannot_make("directory", path, error);
+		}
 		*slash = '/';
 	}
 	return mkdir(path, 0700) == 0 || errno == EEXIST ? 0 : cannot_make("directory", path, errno);

@@ -14,7 +14,8 @@ enum cpa_began {
 	CPA_FROM_KEYS = 2,     /* started anew; its keys are there */
 };
 
-/* 0 on the first start; grows by one with each restart or restore. *how (may be NULL) is this one's cpa_began. */
+/* 0 on the first start; grows by one with each restart or restore. *how (may be NULL) is this one's cpa_began. Without an
+ * agent nobody counts: always 0, and CPA_FROM_KEYS when the private arena held keys as it was opened. */
 CPA_API int cpa_incarnation(cpa *cp, enum cpa_began *how);
 
 /* Call fn at once, and say that this program can go on from its keys: its job may be restarted by starting the command
@@ -23,26 +24,35 @@ typedef int cpa_init_fn(cpa *cp, enum cpa_began how, void *arg);
 CPA_API int cpa_on_init(cpa *cp, cpa_init_fn *fn, void *arg);
 
 /* Call fn before this process ends, once: at exit() or return from main (signal 0), on SIGTERM, and on SIGSEGV, SIGBUS,
- * SIGFPE, SIGILL and SIGABRT, after which the signal does what it did before. On a signal fn runs in its handler (on a
- * stack of its own for the fatal ones): it may call cpa_checkpoint() for keys that the interrupted code was not in the
- * middle of writing (CPA_ERR_BUSY then), with level 1, and nothing that allocates or locks; after a fatal signal the
- * program's data may be wrong, so use another key. SIGKILL and _exit() call nothing. Later calls add: the last
- * one registered runs first. At most 16. A fork()ed child has none. */
+ * SIGFPE, SIGILL and SIGABRT, after which the signal does what it did before: a handler that was installed earlier
+ * runs, else the process ends by the signal. (SIGTERM that was ignored stays so; a handler that the program installs
+ * later replaces this.) SIGKILL, _exit() and exec call nothing. Later calls add: the last one registered runs first. At most
+ * 16 in a process; a handle's go with cpa_close(); a fork()ed child has none.
+ *
+ * On a signal fn runs in its handler, in whichever thread got it, while the others go on. Safe there: cpa_checkpoint() with
+ * level 1 of keys that the interrupted code was not in the middle of writing (CPA_ERR_BUSY then), of data that it was
+ * not in the middle of changing. Not safe: malloc(), stdio, locks, and everything else that signal-safety(7) does not
+ * list; cpa_checkpoint_protected(), memos and files, which allocate. After a fatal signal the data may be wrong: use a key of
+ * its own for them, so that the good version before stands. The thread that registers gets a signal stack if it has none,
+ * so that fn runs when the stack is full; in other threads only if they made one (sigaltstack(2)). */
 typedef void cpa_term_fn(cpa *cp, int signal, void *arg);
 CPA_API int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg);
 
 /* Call fn after this process was restored from a snapshot, from within the first call of this library that notices
- * (in the thread that makes it). At most 16. */
+ * (in the thread that makes it). At most 16. Each process of a restored job is told by itself; a fork()ed child calls its
+ * parent's, too. */
 typedef void cpa_restart_fn(cpa *cp, int incarnation, void *arg);
 CPA_API int cpa_on_restart(cpa *cp, cpa_restart_fn *fn, void *arg);
 
 /* Is a checkpoint due? 1 yes, 0 no. Due by cpa_set_due(); without it by the cost of the checkpoints that this handle has
- * taken and the mean time between failures (Young's interval with Daly's correction). The first one is due at once. A
- * few tens of nanoseconds: call it in every iteration. */
+ * taken and the mean time between failures (Young's interval with Daly's correction). The first one is due at once, and so is
+ * one after a restore from a snapshot. All that is checkpointed between two that are due counts as one. Of several
+ * threads that ask at once, one is told yes; forked processes reckon each for itself. A few nanoseconds: call it in every
+ * iteration. */
 CPA_API int cpa_should_checkpoint(cpa *cp);
 
 /* every_s: seconds from one checkpoint to the next; 0: by cost and failure rate. mtbf_s: mean seconds between failures; 0:
- * what the agent has seen, else $CPAGENT_MTBF, else a day. */
+ * what the agent has seen, else $CPAGENT_MTBF ("6h"), else a day. */
 CPA_API int cpa_set_due(cpa *cp, double every_s, double mtbf_s);
 
 /* The interval that cpa_should_checkpoint() goes by now, in seconds. */
