@@ -18,6 +18,20 @@
 
 
 
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
+#define FREED_STAYS_MAPPED 1 /* and is not to be touched */
+#else
+#define FREED_STAYS_MAPPED 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#define FORK_IS_SLOW 1
+#else
+#define FORK_IS_SLOW 0
+#endif
+
 static char dir[64];
 
 /* A handle on an arena with nothing in it. */

@@ -104,9 +104,14 @@ static void mremap_away_is_an_error(void)
 static void realloc_and_free_of_a_large_block_are_an_error(void)
 {
 	const size_t bytes = 64 << 20;
-	cpa *cp = opened();
 	uint8_t *u = malloc(bytes), *wall;
+	cpa *cp;
 
+	if (FREED_STAYS_MAPPED) {
+		free(u);
+		return;
+	}
+	cp = opened();
 	CU_ASSERT_EQUAL_FATAL(cpa_protect(cp, "u", u, N * PAGE, CPA_BYTE), 0);
 	memset(u, 1, N * PAGE);
 	CU_ASSERT_EQUAL_FATAL(cpa_checkpoint_protected(cp, "k", 1), 0);
