@@ -34,15 +34,16 @@ static uint64_t plain_hash(const void *data, uint64_t bytes, uint64_t seed)
 
 const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_hash};
 
-/* Fills all[], best first. The 512-bit registers only where they came with AVX-512 VBMI2: processors before that lower
- * the clock of the whole core for a while when they are used, and the program would pay for it. */
+/* Fills all[], best first. The 512-bit registers only where they came with AVX-512 VBMI2: processors before that
+ * lower the clock of the whole core for a while when they are used, and the program would pay for it. */
 static size_t find_variants(const struct block_variant *all[4])
 {
 	size_t n = 0;
 
 #if defined(__x86_64__)
 	__builtin_cpu_init(); /* a caller may be a constructor that runs before the C library's own */
-	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vbmi2"))
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vbmi") &&
+	    __builtin_cpu_supports("avx512vbmi2"))
 		all[n++] = &block_avx512;
 	if (__builtin_cpu_supports("avx2"))
 		all[n++] = &block_avx2;
@@ -84,8 +85,9 @@ void block_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes
 
 uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed)
 {
-	/* up to here XXH3 has no use for vectors */
-	return bytes <= XXH3_MIDSIZE_MAX ? XXH3_64bits_withSeed(data, bytes, seed) : best()->hash(data, bytes, seed);
+	if (bytes <= XXH3_MIDSIZE_MAX) /* XXH3 has no use for vectors */
+		return XXH3_64bits_withSeed(data, bytes, seed);
+	return best()->hash(data, bytes, seed);
 }
 
 void block_done(void)

@@ -1,9 +1,9 @@
 /* One pass over memory that copies it and hashes it: what keeps a checksummed checkpoint at the speed of memcpy.
  *
- * The hash is always XXH3-64 of exactly the bytes that were put at `to`, also when another thread changes the source
- * meanwhile: every byte of the source is read once, and hashed from the register that is stored (or from where it
- * was stored). There is one variant for each set of vector instructions; which of them the processor has is looked
- * up once. Used where versions are written and read, and through arena_hash() by everyone. */
+ * The hash is always XXH3-64 of exactly the bytes that were put at `to`, also when another thread changes the
+ * source meanwhile: every byte of the source is read once, and hashed from the register that is stored (or from
+ * where it was stored). There is one variant for each set of vector instructions; which of them the processor has
+ * is looked up once. Used where versions are written and read, and through arena_hash() by everyone. */
 #ifndef CPA_ARENA_BLOCK_H
 #define CPA_ARENA_BLOCK_H
 
@@ -13,8 +13,8 @@
 #define BLOCK_SHIFT 12
 #define BLOCK (UINT64_C(1) << BLOCK_SHIFT)
 
-/* Stream: past the caches, for what is too large to be found there again. Needs block_done() before others are told of
- * the bytes. Streaming wants `to` at a multiple of 16, better 64; elsewhere it is the same as cached. */
+/* Stream: past the caches, for what is too large to be found there again. Needs block_done() before others are
+ * told of the bytes. Where `to` is at no multiple of 16, it may be the same as cached. */
 enum block_how { BLOCK_CACHED, BLOCK_STREAM };
 
 /* Copy bytes (any number); returns their XXH3-64 with seed 0. No overlap. */

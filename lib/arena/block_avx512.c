@@ -4,28 +4,35 @@
 #include <string.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vbmi"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f")
+#pragma GCC target("avx512f,avx512vbmi")
 #endif
 
 #define VARIANT avx512
 #define VECTOR __m512i
 #define LOAD(from) _mm512_loadu_si512(from)
 #define KEEP(v) __asm__("" : "+v"(v))
+#define CLEAR() _mm256_zeroupper()
 #define STORE(to, v) _mm512_storeu_si512(to, v)
 #define STREAM(to, v) _mm512_stream_si512((__m512i *)(void *)(to), v)
-#define STREAM16(to, v) stream16(to, v)
+
+#define JOIN(x, y, index) _mm512_permutex2var_epi8(x, index, y)
+#define INDEX(shift) joining(shift)
+#define JOINS(shift) 1
 
 #include <stdint.h>
 
-static inline void stream16(uint8_t *to, __m512i v)
+/* Which of the 128 bytes of two vectors. */
+static inline __m512i joining(uint64_t shift)
 {
-	_mm_stream_si128((__m128i *)(void *)to, _mm512_castsi512_si128(v));
-	_mm_stream_si128((__m128i *)(void *)(to + 16), _mm512_extracti32x4_epi32(v, 1));
-	_mm_stream_si128((__m128i *)(void *)(to + 32), _mm512_extracti32x4_epi32(v, 2));
-	_mm_stream_si128((__m128i *)(void *)(to + 48), _mm512_extracti32x4_epi32(v, 3));
+	uint8_t at[64];
+	uint64_t i;
+
+	for (i = 0; i < sizeof at; i++)
+		at[i] = (uint8_t)(sizeof at - shift + i);
+	return _mm512_loadu_si512(at);
 }
 
 #define XXH_VECTOR 3 /* XXH_AVX512: see block_avx2.c */

@@ -5,11 +5,15 @@
  *   LOAD(from)          from any address
  *   STORE(to, v)        to any address
  *   STREAM(to, v)       past the caches, to a multiple of the vector's size
- *   STREAM16(to, v)     past the caches, to a multiple of 16
+ *   JOIN(x, y, index)   the last bytes of x and the first of y; absent where there is no such instruction
+ *   INDEX(shift)        for shift bytes of x
+ *   JOINS(shift)        whether it can
+ *   KEEP(v)             v is in a register, and the compiler cannot know its value
+ *   CLEAR()             the upper halves of the registers are zeros again
  *
- * XXH3 reads 64 bytes at a time (a stripe) into 8 accumulators, with a part of its secret that moves on by 8 bytes, and
- * scrambles them after 16 stripes (a kibibyte here: a slice). The last 64 bytes are hashed with a part of their own, and
- * overlap what comes before when the length is no multiple of 64. The arithmetic is xxhash.h's. */
+ * XXH3 reads 64 bytes at a time (a stripe) into 8 accumulators, with a part of its secret that moves on by 8
+ * bytes, and scrambles them after 16 stripes (a kibibyte; a slice here). The last 64 bytes are hashed with a part
+ * of their own, and overlap what comes before when the length is no multiple of 64. The arithmetic is xxhash.h's. */
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -20,23 +24,15 @@
 #define STRIPE 64u
 #define SLICE 1024u
 #define SCRAMBLE_SECRET (XXH3_kSecret + sizeof XXH3_kSecret - STRIPE)
+#define SLICE_SECRET (XXH3_kSecret + SLICE / STRIPE * 8 - 8)
 #define LAST_SECRET (SCRAMBLE_SECRET - 7)
 #define MERGE_SECRET (XXH3_kSecret + 11)
 #define VECTORS (STRIPE / sizeof(VECTOR))
-#define TOGETHER 4 /* blocks copied side by side: pages of memory, so that it has more than one of them open */
-
-enum store { CACHED, LINES, QUARTERS };
-
-/* How bytes may be stored from there on. */
-static enum store store_of(const uint8_t *to, enum block_how how)
-{
-	if (how == BLOCK_CACHED || (uintptr_t)to % 16)
-		return CACHED;
-	return (uintptr_t)to % 64 ? QUARTERS : LINES;
-}
+#define LANES 4u    /* blocks copied side by side: memory is faster when several of its pages are open */
+#define LANE_MAX 16u /* blocks, one after the other */
 
 static inline __attribute__((always_inline)) void stripe(uint64_t *acc, uint8_t *to, const uint8_t *from,
-							 const uint8_t *secret, enum store store)
+							 const uint8_t *secret, enum block_how how)
 {
 	VECTOR v[VECTORS];
 	size_t i;
@@ -46,10 +42,8 @@ static inline __attribute__((always_inline)) void stripe(uint64_t *acc, uint8_t 
 		v[i] = LOAD(from + i * sizeof(VECTOR));
 		/* the compiler must not read the source a second time: another thread may be changing it */
 		KEEP(v[i]);
-		if (store == LINES)
+		if (how == BLOCK_STREAM)
 			STREAM(to + i * sizeof(VECTOR), v[i]);
-		else if (store == QUARTERS)
-			STREAM16(to + i * sizeof(VECTOR), v[i]);
 		else
 			STORE(to + i * sizeof(VECTOR), v[i]);
 	}
@@ -58,34 +52,93 @@ static inline __attribute__((always_inline)) void stripe(uint64_t *acc, uint8_t 
 
 /* 16 stripes; last: the part of the secret for the 16th. */
 static inline __attribute__((always_inline)) void slice(uint64_t *acc, uint8_t *to, const uint8_t *from,
-							const uint8_t *last, enum store store)
+							const uint8_t *last, enum block_how how)
 {
 	size_t i;
 
 #pragma GCC unroll 16
 	for (i = 0; i < SLICE / STRIPE - 1; i++)
-		stripe(acc, to + i * STRIPE, from + i * STRIPE, XXH3_kSecret + 8 * i, store);
-	stripe(acc, to + i * STRIPE, from + i * STRIPE, last, store);
+		stripe(acc, to + i * STRIPE, from + i * STRIPE, XXH3_kSecret + 8 * i, how);
+	stripe(acc, to + i * STRIPE, from + i * STRIPE, last, how);
 }
 
-typedef void slice_fn(uint64_t *acc, uint8_t *to, const uint8_t *from, const uint8_t *last);
+/* What slices that follow one another know of: see slice_shifted(). */
+struct lane {
+	_Alignas(64) uint64_t acc[8];
+	VECTOR carry;
+	int begun;
+};
 
-static void slice_cached(uint64_t *acc, uint8_t *to, const uint8_t *from, const uint8_t *last)
+typedef void slice_fn(struct lane *l, uint8_t *to, const uint8_t *from, const uint8_t *last);
+
+static void slice_cached(struct lane *l, uint8_t *to, const uint8_t *from, const uint8_t *last)
 {
-	slice(acc, to, from, last, CACHED);
+	slice(l->acc, to, from, last, BLOCK_CACHED);
 }
 
-static void slice_lines(uint64_t *acc, uint8_t *to, const uint8_t *from, const uint8_t *last)
+static void slice_stream(struct lane *l, uint8_t *to, const uint8_t *from, const uint8_t *last)
 {
-	slice(acc, to, from, last, LINES);
+	slice(l->acc, to, from, last, BLOCK_STREAM);
 }
 
-static void slice_quarters(uint64_t *acc, uint8_t *to, const uint8_t *from, const uint8_t *last)
+static void store_part(uint8_t *to, VECTOR v, size_t from, size_t bytes)
 {
-	slice(acc, to, from, last, QUARTERS);
+	_Alignas(64) uint8_t all[sizeof(VECTOR)];
+
+	STORE(all, v);
+	memcpy(to, all + from, bytes);
 }
 
-static slice_fn *const slices[] = {[CACHED] = slice_cached, [LINES] = slice_lines, [QUARTERS] = slice_quarters};
+#ifdef JOIN
+/* To `to`, which is shift bytes behind where a vector can be streamed to: each vector that is stored has the end
+ * of one that was read, which may be of the slice before, and the beginning of the next. */
+static void slice_shifted(struct lane *l, uint8_t *to, const uint8_t *from, const uint8_t *last)
+{
+	const size_t shift = (uintptr_t)to % sizeof(VECTOR);
+	const VECTOR index = INDEX(shift);
+	VECTOR v[VECTORS], before = l->carry;
+	size_t i, j, at;
+
+	for (i = 0; i < SLICE / STRIPE; i++) {
+#pragma GCC unroll 4
+		for (j = 0; j < VECTORS; j++) {
+			at = i * STRIPE + j * sizeof(VECTOR);
+			v[j] = LOAD(from + at);
+			KEEP(v[j]);
+			if (at == 0 && !l->begun)
+				store_part(to, v[j], 0, sizeof(VECTOR) - shift);
+			else
+				STREAM(to + at - shift, JOIN(before, v[j], index));
+			before = v[j];
+		}
+		XXH3_accumulate_512(l->acc, v, i + 1 < SLICE / STRIPE ? XXH3_kSecret + 8 * i : last);
+	}
+	l->carry = before;
+	l->begun = 1;
+}
+#endif
+
+static slice_fn *slice_for(const uint8_t *to, enum block_how how)
+{
+	size_t shift = (uintptr_t)to % sizeof(VECTOR);
+
+	if (how == BLOCK_STREAM && shift == 0)
+		return slice_stream;
+#ifdef JOIN
+	if (how == BLOCK_STREAM && JOINS(shift))
+		return slice_shifted;
+#endif
+	return slice_cached;
+}
+
+/* The end of a lane whose next byte would go to `to`. */
+static void store_carry(struct lane *l, uint8_t *to)
+{
+	size_t shift = (uintptr_t)to % sizeof(VECTOR);
+
+	if (l->begun)
+		store_part(to - shift, l->carry, sizeof(VECTOR) - shift, shift);
+}
 
 static void start(uint64_t *acc)
 {
@@ -105,15 +158,15 @@ static void end(uint64_t *acc, uint8_t *to, const uint8_t *from, uint64_t bytes)
 	uint64_t at, i;
 
 	for (i = 0, at = 0; at + STRIPE < bytes; i++, at += STRIPE)
-		stripe(acc, to + at, from + at, XXH3_kSecret + 8 * i, CACHED);
+		stripe(acc, to + at, from + at, XXH3_kSecret + 8 * i, BLOCK_CACHED);
 	memcpy(to + at, from + at, bytes - at);
 	XXH3_accumulate_512(acc, to + bytes - STRIPE, LAST_SECRET);
 }
 
 static uint64_t copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how)
 {
-	slice_fn *one = slices[store_of(to, how)];
-	_Alignas(64) uint64_t acc[8];
+	slice_fn *one = slice_for(to, how);
+	struct lane l = {.begun = 0};
 	uint64_t left = bytes;
 
 	if (bytes <= XXH3_MIDSIZE_MAX) {
@@ -121,52 +174,68 @@ static uint64_t copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum bloc
 			memcpy(to, from, bytes);
 		return XXH3_64bits(to, bytes);
 	}
-	start(acc);
+	start(l.acc);
 	for (; left > SLICE; left -= SLICE, to += SLICE, from += SLICE) {
-		one(acc, to, from, XXH3_kSecret + SLICE / STRIPE * 8 - 8);
-		XXH3_scrambleAcc(acc, SCRAMBLE_SECRET);
+		one(&l, to, from, SLICE_SECRET);
+		XXH3_scrambleAcc(l.acc, SCRAMBLE_SECRET);
 	}
-	if (left == SLICE)
-		one(acc, to, from, LAST_SECRET);
-	else
-		end(acc, to, from, left);
-	return finish(acc, bytes);
+	if (left == SLICE) {
+		one(&l, to, from, LAST_SECRET);
+		store_carry(&l, to + SLICE);
+	} else {
+		store_carry(&l, to);
+		end(l.acc, to, from, left);
+	}
+	return finish(l.acc, bytes);
 }
 
-static void copy_together(uint8_t *to, const uint8_t *from, uint64_t *hashes, slice_fn *one)
+/* LANES lanes of n blocks each, slice by slice in turns. */
+static void copy_lanes(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, slice_fn *one)
 {
-	_Alignas(64) uint64_t acc[TOGETHER][8];
-	uint64_t at, b;
+	struct lane lanes[LANES];
+	uint64_t i, at, b, block;
 
-	for (b = 0; b < TOGETHER; b++)
-		start(acc[b]);
-	for (at = 0; at < BLOCK; at += SLICE)
-		for (b = 0; b < TOGETHER; b++) {
-			int last = at + SLICE == BLOCK;
-
-			one(acc[b], to + b * BLOCK + at, from + b * BLOCK + at,
-			    last ? LAST_SECRET : XXH3_kSecret + SLICE / STRIPE * 8 - 8);
-			if (!last)
-				XXH3_scrambleAcc(acc[b], SCRAMBLE_SECRET);
-		}
-	for (b = 0; b < TOGETHER; b++)
-		hashes[b] = finish(acc[b], BLOCK);
+	for (b = 0; b < LANES; b++)
+		lanes[b].begun = 0;
+	for (i = 0; i < n; i++) {
+		for (b = 0; b < LANES; b++)
+			start(lanes[b].acc);
+		for (at = 0; at < BLOCK; at += SLICE)
+			for (b = 0; b < LANES; b++) {
+				block = b * n + i;
+				one(&lanes[b], to + block * BLOCK + at, from + block * BLOCK + at,
+				    at + SLICE < BLOCK ? SLICE_SECRET : LAST_SECRET);
+				if (at + SLICE < BLOCK)
+					XXH3_scrambleAcc(lanes[b].acc, SCRAMBLE_SECRET);
+			}
+		for (b = 0; b < LANES; b++)
+			hashes[b * n + i] = finish(lanes[b].acc, BLOCK);
+	}
+	for (b = 0; b < LANES; b++)
+		store_carry(&lanes[b], to + (b + 1) * n * BLOCK);
 }
 
 static void copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how)
 {
-	slice_fn *one = slices[store_of(to, how)];
-	uint64_t i = 0;
+	slice_fn *one = slice_for(to, how);
+	uint64_t i, in_lane;
 
-	for (; i + TOGETHER <= n; i += TOGETHER)
-		copy_together(to + i * BLOCK, from + i * BLOCK, hashes + i, one);
+	for (i = 0; i + LANES <= n; i += LANES * in_lane) {
+		in_lane = (n - i) / LANES < LANE_MAX ? (n - i) / LANES : LANE_MAX;
+		copy_lanes(to + i * BLOCK, from + i * BLOCK, in_lane, hashes + i, one);
+	}
 	for (; i < n; i++)
 		hashes[i] = copy(to + i * BLOCK, from + i * BLOCK, BLOCK, how);
 }
 
+/* gcc 12 does not clear the upper halves by itself here, and the next instruction of an older kind, in the C
+ * library's mutex, would wait 60 ns for them. */
 static uint64_t hash(const void *data, uint64_t bytes, uint64_t seed)
 {
-	return XXH3_64bits_withSeed(data, bytes, seed);
+	uint64_t found = XXH3_64bits_withSeed(data, bytes, seed);
+
+	CLEAR();
+	return found;
 }
 
 #define VARIANT_STRING_(name) #name

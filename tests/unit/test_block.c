@@ -1,5 +1,6 @@
-/* lib/arena/block: every variant that this processor can run copies what memcpy copies and hashes what XXH3 hashes,
- * at any size and address, writes nothing beside it, and tells the hash of what it stored while the source changes. */
+/* lib/arena/block: every variant that this processor can run copies what memcpy copies and hashes what XXH3
+ * hashes, at any size and address, writes nothing beside it, and tells the hash of what it stored while the source
+ * changes. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,7 @@
 
 #define LARGEST 9000u
 #define ROOM (LARGEST + 256)
-#define BLOCKS 11u
+#define BLOCKS 70u /* more than one turn of what is copied side by side */
 #define FENCE 0xa5
 
 static _Alignas(64) uint8_t source[ROOM], target[ROOM];
@@ -31,9 +32,9 @@ static void fill(uint8_t *to, size_t bytes)
 	}
 }
 
-static int all_are(const uint8_t *p, size_t bytes, uint8_t value)
+static int untouched(const uint8_t *p, size_t bytes)
 {
-	while (bytes && *p == value)
+	while (bytes && *p == FENCE)
 		p++, bytes--;
 	return bytes == 0;
 }
@@ -43,11 +44,11 @@ static int copy_is_wrong(const struct block_variant *v, size_t to, size_t from, 
 {
 	uint64_t hash;
 
-	memset(target, FENCE, sizeof target);
+	memset(target, FENCE, to + bytes + 64);
 	hash = v->copy(target + to, source + from, bytes, how);
 	block_done();
 	return hash != XXH3_64bits(source + from, bytes) || memcmp(target + to, source + from, bytes) != 0 ||
-	       !all_are(target, to, FENCE) || !all_are(target + to + bytes, sizeof target - to - bytes, FENCE);
+	       !untouched(target, to) || !untouched(target + to + bytes, 64);
 }
 
 static void a_copy_of_any_size_at_any_address_is_exact_and_hashed(void)
@@ -73,11 +74,11 @@ static int copies_are_wrong(const struct block_variant *v, size_t to, size_t fro
 	size_t b;
 	int wrong;
 
-	memset(stored, FENCE, sizeof stored);
+	memset(stored, FENCE, n * BLOCK + 128);
 	v->copies(stored + to, many + from, n, hashes, how);
 	block_done();
-	wrong = memcmp(stored + to, many + from, n * BLOCK) != 0 || hashes[n] != 0 || !all_are(stored, to, FENCE) ||
-		!all_are(stored + to + n * BLOCK, sizeof stored - to - n * BLOCK, FENCE);
+	wrong = memcmp(stored + to, many + from, n * BLOCK) != 0 || hashes[n] != 0 || !untouched(stored, to) ||
+		!untouched(stored + to + n * BLOCK, 64);
 	for (b = 0; b < n; b++)
 		wrong |= hashes[b] != XXH3_64bits(many + from + b * BLOCK, BLOCK);
 	return wrong;
@@ -91,8 +92,8 @@ static void several_blocks_are_copied_as_one_by_one(void)
 
 	fill(many, sizeof many);
 	for (i = 0; (v = block_variant(i)) != NULL; i++)
-		for (n = 0; n <= BLOCKS; n++)
-			for (offset = 0; offset < 64; offset += 8) {
+		for (n = 0; n <= BLOCKS; n += n < 9 ? 1 : n < 63 ? 54 : 1)
+			for (offset = 0; offset < 64; offset += n < 9 ? 1 : 16) {
 				wrong += copies_are_wrong(v, 0, offset, n, BLOCK_STREAM);
 				wrong += copies_are_wrong(v, offset, 0, n, BLOCK_STREAM);
 				wrong += copies_are_wrong(v, offset + 1, offset, n, BLOCK_CACHED);
@@ -150,36 +151,36 @@ static void *change(void *unused)
 	uint64_t x = 1, i;
 
 	while (!__atomic_load_n(&enough, __ATOMIC_RELAXED))
-		for (i = 0; i < BLOCKS * BLOCK; i += 8)
-			__atomic_store_n((uint64_t *)(void *)(changing + i), x++ * UINT64_C(0x9E3779B97F4A7C15), __ATOMIC_RELAXED);
+		for (i = 0; i < 11 * BLOCK; i += 8)
+			__atomic_store_n((uint64_t *)(void *)(changing + i), x++ * UINT64_C(0x9E3779B97F4A7C15),
+					 __ATOMIC_RELAXED);
 	return unused;
 }
 
-/* Copies until the source was seen to change in mid-copy often enough; how many hashes did not fit what was stored. */
-static int torn_hashes(const struct block_variant *v, size_t bytes, enum block_how how)
+/* Copies until the source was seen to change meanwhile often enough; how many hashes did not fit what it stored. */
+static int torn_hashes(const struct block_variant *v, uint8_t *to, size_t bytes, enum block_how how)
 {
 	uint64_t hashes[BLOCKS];
-	int wrong = 0, changed, rounds, b;
+	int wrong = 0, changed = 0, b;
 
-	for (rounds = 0, changed = 0; changed < 200 && rounds < 200000; rounds++) {
+	while (changed < 50) {
 		if (bytes % BLOCK == 0)
-			v->copies(stored, changing, bytes / BLOCK, hashes, how);
+			v->copies(to, changing, bytes / BLOCK, hashes, how);
 		else
-			hashes[0] = v->copy(stored, changing, bytes, how);
+			hashes[0] = v->copy(to, changing, bytes, how);
 		block_done();
-		changed += memcmp(stored, changing, bytes) != 0;
+		changed += memcmp(to, changing, bytes) != 0;
 		if (bytes % BLOCK)
-			wrong += hashes[0] != XXH3_64bits(stored, bytes);
+			wrong += hashes[0] != XXH3_64bits(to, bytes);
 		for (b = 0; bytes % BLOCK == 0 && b < (int)(bytes / BLOCK); b++)
-			wrong += hashes[b] != XXH3_64bits(stored + (size_t)b * BLOCK, BLOCK);
+			wrong += hashes[b] != XXH3_64bits(to + (size_t)b * BLOCK, BLOCK);
 	}
-	CU_ASSERT(changed > 0);
 	return wrong;
 }
 
 static void the_hash_is_of_what_was_stored_while_a_thread_changes_the_source(void)
 {
-	static const size_t sizes[] = {100, 1000, 3000, BLOCK, BLOCKS * BLOCK};
+	static const size_t sizes[] = {100, 1000, 3000, BLOCK, 11 * BLOCK};
 	const struct block_variant *v;
 	pthread_t thread;
 	size_t i, j;
@@ -189,8 +190,9 @@ static void the_hash_is_of_what_was_stored_while_a_thread_changes_the_source(voi
 	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, change, NULL), 0);
 	for (i = 0; (v = block_variant(i)) != NULL; i++)
 		for (j = 0; j < sizeof sizes / sizeof *sizes; j++) {
-			CU_ASSERT_EQUAL(torn_hashes(v, sizes[j], BLOCK_STREAM), 0);
-			CU_ASSERT_EQUAL(torn_hashes(v, sizes[j], BLOCK_CACHED), 0);
+			CU_ASSERT_EQUAL(torn_hashes(v, stored, sizes[j], BLOCK_STREAM), 0);
+			CU_ASSERT_EQUAL(torn_hashes(v, stored + 16, sizes[j], BLOCK_STREAM), 0);
+			CU_ASSERT_EQUAL(torn_hashes(v, stored, sizes[j], BLOCK_CACHED), 0);
 		}
 	__atomic_store_n(&enough, 1, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
@@ -198,7 +200,8 @@ static void the_hash_is_of_what_was_stored_while_a_thread_changes_the_source(voi
 #endif
 
 static const struct test tests[] = {
-	{"a copy of any size at any address is exact and hashed", a_copy_of_any_size_at_any_address_is_exact_and_hashed},
+	{"a copy of any size at any address is exact and hashed",
+	 a_copy_of_any_size_at_any_address_is_exact_and_hashed},
 	{"several blocks are copied as one by one", several_blocks_are_copied_as_one_by_one},
 	{"hashes with a seed are those of XXH3", hashes_with_a_seed_are_those_of_xxh3},
 	{"the best variant is the one in use, and plain C is always there",
