@@ -7,6 +7,7 @@
 #include "agent/levels.h"
 #include "agent/registrar.h"
 #include "agent/request.h"
+#include "agent/save_job.h"
 #include "agent/standing.h"
 #include "lib/base/log.h"
 
@@ -124,6 +125,9 @@ static void answer_later(struct agent *a, struct bus_request *rq, const Cpa__Ask
 		break;
 	case CPA__ASK__WHAT_FETCH:
 		serve_fetch(a, rq, ask->fetch);
+		break;
+	case CPA__ASK__WHAT_SAVE_JOB:
+		serve_save_job(a, rq, msg->from, ask->save_job);
 		break;
 	case CPA__ASK__WHAT_CONTROL:
 		request_from_bus(a, rq, (const char *)ask->control->request.data, ask->control->request.len,

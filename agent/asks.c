@@ -22,7 +22,7 @@ static const struct asked_kind {
 	void (*carry_out)(struct job *j, const struct arena_ask *ask); /* NULL: this agent does not */
 } kinds[ARENA_ASKS] = {
 	[ARENA_ASK_SNAPSHOT] = { "snapshot", ask_snapshot },
-	[ARENA_ASK_SAVE] = { "save", NULL },
+	[ARENA_ASK_SAVE] = { "save", ask_save },
 	[ARENA_ASK_FETCH] = { "fetch", ask_fetch },
 	[ARENA_ASK_REGISTER] = { "register", NULL },
 };

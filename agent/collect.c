@@ -9,6 +9,7 @@
 #include "agent/ended.h"
 #include "agent/ports/store.h"
 #include "agent/registrar.h"
+#include "agent/save_job.h"
 #include "agent/standing.h"
 #include "agent/work.h"
 #include "lib/base/clock.h"
@@ -51,16 +52,21 @@ void collect_join(struct agent *a, const Cpa__Agent *info)
 
 void collect_next(struct child *c)
 {
+	static const struct err no_memory = { .code = ERR_FAILED, .text = "out of memory" };
 	if (c->busy || !c->url[0] || c->agent->stopping || clock_boot_ns() < c->not_before)
 		return;
 	struct offer *o = c->offers;
 	if (o) {
 		c->offers = o->next;
-		collect_from(c, o->job, o->level, o->asked);
-		free(o);
+		collect_from(c, o);
 	} else if (c->all_due) {
+		struct offer everything = { .job = "" };
 		c->all_due = false;
-		collect_from(c, "", 0, false);
+		collect_from(c, &everything);
+	}
+	if (o) {
+		save_job_collected(o->waits, &no_memory, 0); /* unless the round took them */
+		free(o);
 	}
 }
 
@@ -91,6 +97,26 @@ void collect_offer(struct agent *a, const char *name, const Cpa__Offer *offer)
 		                                              : o->level;
 		o->asked |= offer->asked;
 	}
+	c->not_before = 0; /* it is there */
+	collect_next(c);
+}
+
+struct offer *collect_offer_to_save(struct agent *a, const char *name, const char *job)
+{
+	struct child *c = find_child(a->collector, name);
+	struct offer *o = c ? offer_for(c, job) : NULL;
+	if (!o)
+		return NULL;
+	o->asked = true;
+	o->level = o->level == 0 || o->level > a->cfg.level ? o->level : a->cfg.level;
+	return o;
+}
+
+void collect_go_on(struct agent *a, const char *name)
+{
+	struct child *c = find_child(a->collector, name);
+	if (!c)
+		return;
 	c->not_before = 0; /* it is there */
 	collect_next(c);
 }
@@ -352,6 +378,7 @@ static void on_tick(uv_timer_t *t)
 		}
 	if (interval_due(&k->save, now))
 		collect_save(k->agent, NULL, NULL);
+	save_job_tick(k->agent);
 	start_clean(k, now);
 	start_gc(k, now);
 	serve_tick(now);

@@ -20,6 +20,7 @@ struct child {
 		char job[CORE_UUID];
 		uint32_t level;
 		bool asked;
+		struct save_wait *waits; /* owned: for this round, to save what it brings */
 	} * offers;
 };
 
@@ -36,6 +37,7 @@ struct collector {
 	struct child *children;
 	struct table origins; /* job -> struct origin, owned */
 	struct interval update, save;
+	struct save_wait *to_save; /* collected; the next save is for them */
 	uv_timer_t tick;
 	struct work_gate rounds; /* threads that wait for children: never all there are */
 	bool saving;
@@ -48,8 +50,13 @@ struct collector {
 	int64_t last_update, last_save; /* CLOCK_REALTIME */
 };
 
-/* Collect from a child: everything (job ""), or one job wanted on level. */
-void collect_from(struct child *c, const char *job, uint32_t level, bool asked);
+/* Collect from a child: everything (job ""), or one job wanted on level. Who waits for that goes with the round:
+ * o->waits is then NULL. */
+void collect_from(struct child *c, struct offer *o);
+/* A child wants this job saved: the offer under which it is collected next. NULL: that child is not known. */
+struct offer *collect_offer_to_save(struct agent *a, const char *child, const char *job);
+/* Collect what a child has offered. */
+void collect_go_on(struct agent *a, const char *child);
 /* The child's worker is done: what else is due? */
 void collect_next(struct child *c);
 void collect_remember(struct collector *k, const char *job, const char *url);

@@ -8,6 +8,7 @@
 #include "agent/ended.h"
 #include "agent/fetch.h"
 #include "agent/ports/store.h"
+#include "agent/save_job.h"
 #include "agent/standing.h"
 #include "agent/work.h"
 #include "lib/base/clock.h"
@@ -43,7 +44,9 @@ struct round {
 	size_t n_gone;
 	char (*seen)[CORE_UUID];
 	size_t n_seen;
-	char after[CORE_UUID]; /* the next page of what there is */
+	char after[CORE_UUID];   /* the next page of what there is */
+	struct save_wait *waits; /* owned */
+	uint64_t keyset;         /* the newest held of `only`, for them */
 };
 
 static int put_chunk(void *ctx, size_t i, const uint8_t *bytes, size_t len, bool compressed, size_t raw_len,
@@ -267,9 +270,13 @@ static bool run_page(struct round *r)
 
 static void run_round(void *ctx)
 {
-	while (run_page(ctx)) {
+	struct round *r = ctx;
+	struct store_item newest;
+	while (run_page(r)) {
 		/* every page is told from after the one before */
 	}
+	if (r->waits && store_newest(r->agent->store, r->only, CPA__WHAT__KEYSET, &newest))
+		r->keyset = newest.number;
 }
 
 static void ignore(void *ctx, const struct call_reply *r)
@@ -331,9 +338,11 @@ static void done_round(void *ctx)
 		collect_forget(k, r->gone[i]);
 	if (r->code == 0)
 		k->last_update = clock_real_ns();
+	/* the level above may want it at once, too; nobody waits for that there if it was asked for up to here */
 	if (r->n_got)
 		standing_offer(r->agent, r->only, r->level,
-		               r->asked); /* the level above may want it at once, too */
+		               r->asked && (r->level == 0 || r->level > r->agent->cfg.level));
+	save_job_collected(r->waits, r->code < 0 ? &r->err : NULL, r->keyset);
 	/* what came of a generation that does not fit is in the way of the next one */
 	k->gc_due |= r->n_got || r->n_gone || r->code == ERR_FAILED;
 	note_absence(r);
@@ -345,19 +354,21 @@ static void done_round(void *ctx)
 	collect_next(c);
 }
 
-void collect_from(struct child *c, const char *job, uint32_t level, bool asked)
+void collect_from(struct child *c, struct offer *o)
 {
 	struct round *r = calloc(1, sizeof *r);
 	if (!r)
 		return;
 	*r = (struct round){ .child = c,
 		             .agent = c->agent,
-		             .level = level,
-		             .offered = job[0] != '\0',
-		             .asked = asked,
+		             .level = o->level,
+		             .offered = o->job[0] != '\0',
+		             .asked = o->asked,
+		             .waits = o->waits,
 		             .timeout = c->absent ? KNOCK_TIMEOUT_NS : COLLECT_TIMEOUT_NS };
 	core_copy(r->url, sizeof r->url, c->url);
-	core_copy(r->only, sizeof r->only, job);
+	core_copy(r->only, sizeof r->only, o->job);
+	o->waits = NULL;
 	c->busy = true;
 	work_start_in(&c->agent->collector->rounds, &c->agent->loop, run_round, done_round, r);
 }

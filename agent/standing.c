@@ -308,6 +308,11 @@ const char *standing_parent_name(const struct agent *a)
 	return a->standing ? a->standing->parent_name : "";
 }
 
+const char *standing_parent_url(const struct agent *a)
+{
+	return a->standing && a->standing->joined ? a->standing->parent_url : NULL;
+}
+
 uint32_t standing_top(const struct agent *a)
 {
 	return a->standing ? a->standing->top : 0;

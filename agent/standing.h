@@ -24,6 +24,8 @@ bool standing_has_registry(const struct agent *a);
 const char *standing_registry_url(const struct agent *a);
 const char *standing_registry_name(const struct agent *a);
 const char *standing_parent_name(const struct agent *a);
+/* Where the parent is that we have joined; NULL: none just now. */
+const char *standing_parent_url(const struct agent *a);
 /* The level of the top agent; 0: not known. */
 uint32_t standing_top(const struct agent *a);
 /* A sentence on why no registry answers, for errors. */
