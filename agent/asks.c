@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/bell.h"
+#include "agent/job_intervals.h"
 #include "agent/wishes.h"
 #include "lib/arena/mailbox.h"
 #include "lib/base/clock.h"
@@ -62,6 +63,7 @@ void asks_tick(struct job *j, int64_t now)
 {
 	ask_fetch_tick(j, now);
 	wishes_tick(j, now);
+	job_intervals_tick(j, now);
 	if (now < j->asks_due)
 		return;
 	j->asks_due = now + LOOK_NS;

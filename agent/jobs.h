@@ -62,10 +62,13 @@ struct job {
 	uv_poll_t *watch;   /* on pidfd */
 	struct bell *bell;  /* bell.c */
 	struct ask_flight asking[ARENA_ASKS];
-	int64_t asks_due; /* when its mailbox is looked into without a bell */
-	uint32_t wish;    /* the highest level its keys are asked for and not yet on; wishes.c; 0: none */
-	bool keys_asked;  /* its program asked for keys to be carried up: they outlive it there */
-	uint64_t wishes;  /* which they are, as a digest */
+	int64_t asks_due;             /* when its mailbox is looked into without a bell */
+	enum arena_periodic periodic; /* job_intervals.c */
+	struct interval update, save; /* its own; off: as its agents are configured */
+	bool saving;                  /* the levels above were asked to */
+	uint32_t wish;   /* the highest level its keys are asked for and not yet on; wishes.c; 0: none */
+	bool keys_asked; /* its program asked for keys to be carried up: they outlive it there */
+	uint64_t wishes; /* which they are, as a digest */
 	int64_t wish_due, wish_pause; /* when that is asked for again, and how long after */
 	int64_t fetched_until;        /* what it asked for lies beside its arena until then; 0: nothing does */
 	uint64_t fetched_bytes;       /* … and takes at most so much */

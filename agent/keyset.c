@@ -62,13 +62,12 @@ int keyset_look(struct job *j, struct keyset_seen *seen)
 {
 	struct arena_reader r;
 	struct arena_keys keys = { 0 };
-	struct arena_says says;
 	*seen = (struct keyset_seen){ 0 };
 	int rc = open_arena(j, O_RDONLY, &r);
 	if (rc < 0)
 		return rc;
-	arena_says(&r, &says);
-	seen->by_keys = (says.flags & ARENA_RESTORES) != 0;
+	arena_says(&r, &seen->says);
+	seen->by_keys = (seen->says.flags & ARENA_RESTORES) != 0;
 	rc = arena_read_keys(&r, 0, &keys) < 0 ? ERR_FAILED : 0;
 	if (rc == 0)
 		see(seen, &keys);

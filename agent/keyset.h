@@ -4,6 +4,7 @@
 #define CPA_AGENT_KEYSET_H
 
 #include "agent/jobs.h"
+#include "lib/arena/mailbox.h"
 
 /* What is in the arena now. */
 struct keyset_seen {
@@ -15,6 +16,7 @@ struct keyset_seen {
 	bool by_keys;     /* the program has said that it restores by its keys */
 	uint64_t changes; /* differs when any version differs */
 	uint64_t wishes;  /* differs when what is asked for and not yet there differs */
+	struct arena_says says;
 	uint32_t
 	        wanted; /* the highest level that a key's newest version is asked for and does not have; 0: none */
 };

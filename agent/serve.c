@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "agent/call.h"
+#include "agent/job_intervals.h"
 #include "agent/keyset.h"
 #include "agent/levels.h"
 #include "agent/ports/images.h"
@@ -22,7 +23,7 @@
 
 void levels_offer(struct job *j, uint32_t level, bool asked)
 {
-	if (level == 1)
+	if (level == 1 || (!asked && job_on_demand(j)))
 		return;
 	j->want_level = level > j->want_level ? level : j->want_level;
 	standing_offer(j->agent, j->id, level, asked);

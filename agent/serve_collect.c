@@ -7,6 +7,7 @@
 
 #include "agent/call.h"
 #include "agent/ended.h"
+#include "agent/job_intervals.h"
 #include "agent/keyset.h"
 #include "agent/levels.h"
 #include "agent/ports/store.h"
@@ -172,13 +173,19 @@ static int by_id(const void *x, const void *y)
 	return strcmp(((const struct one_job *)x)->job->id, ((const struct one_job *)y)->job->id);
 }
 
+/* A job that wants to be carried up on demand only is left out of what comes by itself, but not its end. */
+static bool by_itself(const struct job *j)
+{
+	return !job_on_demand(j) || !job_live(j->state) || wishes_open(j);
+}
+
 static void collect_from_jobs(struct collecting *c)
 {
 	struct agent *a = c->agent;
 	size_t n = 0, used = 0;
 	c->jobs = calloc(a->jobs->count + 1, sizeof *c->jobs);
 	for (struct job *j = a->jobs->first; c->jobs && j; j = j->next)
-		if (asked_for(c, j->id))
+		if (asked_for(c, j->id) && (c->only[0] || by_itself(j)))
 			c->jobs[n++].job = j;
 	if (n)
 		qsort(c->jobs, n, sizeof *c->jobs, by_id);

@@ -2,6 +2,7 @@
  * a parent may be away, the program may have ended the moment after it asked. */
 #include "agent/wishes.h"
 
+#include "agent/job_intervals.h"
 #include "agent/keyset.h"
 #include "agent/levels.h"
 #include "agent/standing.h"
@@ -21,6 +22,7 @@ void wishes_look(struct job *j)
 	struct keyset_seen seen;
 	if (!j->agent->standing || j->disowned || keyset_look(j, &seen) < 0)
 		return;
+	job_intervals_take(j, &seen.says);
 	int64_t now = clock_boot_ns();
 	bool known = seen.wishes == j->wishes && now < j->wish_due; /* and offered a moment ago */
 	j->keys_asked = seen.asked;

@@ -185,3 +185,61 @@ def what_was_asked_for_stays_there_though_its_job_has_ended_well(c, top, mid, n1
     wait_until(lambda: os.path.exists(mid.path("/run/cpagent/store/jobs/%s/ended" % job)), 20, "it is known to have ended")
     assert keysets(mid, job), mid.tail()
     assert not keysets(mid, uuid(n1, "plain"))
+
+
+@test
+def a_job_has_its_own_update_interval(c, top, mid, n1, n2):
+    run(n1, "often", "interval", 0.3, 0, "loop", flag(c, "often"), "state", 100, 1)
+    run(n1, "seldom", "loop", flag(c, "often"), "state", 100, 1)
+    job = uuid(n1, "often")
+    first = wait_until(lambda: set(keysets(mid, job)), 20, "its keys come to level 2")
+    wait_until(lambda: not set(keysets(mid, job)) & first, 20, "and newer ones")
+    wait_until(lambda: keysets(top, job), 20, "the level above hears of them, too")
+    assert not keysets(mid, uuid(n1, "seldom"))
+    raise_flag(c, "often")
+
+
+@test
+def a_job_that_is_carried_on_demand_only_is_left_out(c, top, mid, n1, n2):
+    run(n1, "quiet", "periodic", 2, "interval", 0.1, 0, "loop", flag(c, "quiet"), "state", 100, 1, "checkpoint", "state", 5, 100, 2,
+        "wait", "state", 2, 20)
+    run(n1, "usual", "loop", flag(c, "quiet"), "state", 100, 1)
+    mid.agent_kill()
+    mid.agent_start()  # it collects from everybody anew …
+    run(n1, "marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)  # … when it hears of somebody
+    wait_until(lambda: keysets(mid, uuid(n1, "usual")), 20, "the other one's keys come by themselves")
+    assert not keysets(mid, uuid(n1, "quiet"))
+    raise_flag(c, "quiet")
+    assert wait_said(n1, "quiet", "wait") == ["0"]
+
+
+@test
+def a_job_is_saved_on_demand_and_at_its_own_interval(c, top, mid, n1, n2):
+    run(n1, "saved", "checkpoint", "state", 1, 100000, 1, "save", 30, "interval", 0, 0.3, "until", flag(c, "saved"), "checkpoint",
+        "state", 2, 100, 1, "until", flag(c, "saved.end"))
+    assert wait_said(n1, "saved", "save") == ["0", "1"]
+    job = uuid(n1, "saved")
+
+    def on_disk(node):
+        return {os.path.basename(p) for p in glob.glob(os.path.join(node.state_dir, "store/jobs", job, "k-*"))}
+    first = on_disk(mid)
+    assert first and on_disk(top) == first, (first, on_disk(top))
+    raise_flag(c, "saved")
+    wait_until(lambda: on_disk(mid) - first and on_disk(top) - first, 20, "the next version is saved by itself")
+
+
+@test
+def a_save_that_fails_is_an_error(c, top, mid, n1, n2):
+    run(n1, "unsaved", "checkpoint", "state", 1, 10, 1, "until", flag(c, "unsaved"), "save", 1)
+    wait_said(n1, "unsaved", "checkpoint")
+    top.agent_stop()
+    try:
+        raise_flag(c, "unsaved")
+        assert wait_said(n1, "unsaved", "save", 1, 20)[0] == "-110"
+    finally:
+        top.agent_cont()
+    alone = c.add("alone")
+    alone.agent_start()
+    run(alone, "orphan", "save", 20)
+    said_so = wait_said(alone, "orphan", "save")
+    assert said_so[0] == "-1" and "parent" in said_so, said_so

@@ -209,7 +209,7 @@ int main(int argc, char **argv)
 	const char *path = getenv("CPAGENT_ARENA");
 	int rc = path ? arena_map(&arena, path) : -ENOENT, took;
 
-	setvbuf(stdout, NULL, _IONBF, 0);
+	setvbuf(stdout, NULL, _IOLBF, 0); /* whole lines */
 	if (rc < 0) {
 		printf("open %d\n", rc);
 		return 1;
