@@ -51,7 +51,7 @@ def an_ask_that_cannot_be_carried_out_is_answered_with_the_reason(c, n1):
 @test
 def an_ask_whose_datagram_got_lost_is_found(c, n1):
     n1.run("--name", "silent", "--", ASKER, "silent")
-    wait_until(lambda: said(n1, "silent") == ["answered 0: 1"], 10, "it is answered")
+    wait_until(lambda: said(n1, "silent")[:2] == ["answered 0: 1", "answered 0: 2"], 10, "it is answered")
 
 
 @test

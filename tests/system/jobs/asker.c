@@ -1,5 +1,5 @@
 /* asker MODE: asks its agent for things without libcpagent.
- *   silent   asks for a snapshot and does not ring; prints the answer
+ *   silent   asks for snapshots and does not ring; prints the answers
  *   flood    asks for everything, with anything written where an ask is described, and rings all the time */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,15 +11,18 @@
 
 static void ask_silently(struct arena *a)
 {
-	const struct timespec nap = {.tv_nsec = 5000000};
+	const struct timespec nap = {.tv_nsec = 5000000}, later = {.tv_nsec = 300000000};
 	struct arena_ask *q = &a->head->ask[ARENA_ASK_SNAPSHOT];
-	uint32_t mine = __atomic_add_fetch(&q->asked, 1, __ATOMIC_RELEASE);
 
-	while (__atomic_load_n(&q->answered, __ATOMIC_ACQUIRE) != mine)
-		nanosleep(&nap, NULL);
-	printf("answered %d: %llu\n", q->result, (unsigned long long)q->number);
-	fflush(stdout);
-	pause();
+	for (;;) {
+		uint32_t mine = __atomic_add_fetch(&q->asked, 1, __ATOMIC_RELEASE);
+
+		while (__atomic_load_n(&q->answered, __ATOMIC_ACQUIRE) != mine)
+			nanosleep(&nap, NULL);
+		printf("answered %d: %llu\n", q->result, (unsigned long long)q->number);
+		fflush(stdout);
+		nanosleep(&later, NULL); /* the agent looks for more right after an answer */
+	}
 }
 
 static void flood(struct arena *a)
