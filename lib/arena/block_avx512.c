@@ -18,7 +18,7 @@
 #define STORE(to, v) _mm512_storeu_si512(to, v)
 #define STREAM(to, v) _mm512_stream_si512((__m512i *)(void *)(to), v)
 
-#define JOIN(x, y, index) _mm512_permutex2var_epi8(x, index, y)
+#define JOIN(x, y, shift, index) _mm512_permutex2var_epi8(x, index, y)
 #define INDEX(shift) joining(shift)
 #define JOINS(shift) 1
 

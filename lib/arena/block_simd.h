@@ -5,8 +5,8 @@
  *   LOAD(from)          from any address
  *   STORE(to, v)        to any address
  *   STREAM(to, v)       past the caches, to a multiple of the vector's size
- *   JOIN(x, y, index)   the last bytes of x and the first of y; absent where there is no such instruction
- *   INDEX(shift)        for shift bytes of x
+ *   JOIN(x, y, shift, index)  the last shift bytes of x, then the first of y; absent where nothing can do it
+ *   INDEX(shift)        what JOIN needs for that many, a VECTOR
  *   JOINS(shift)        whether it can
  *   KEEP(v)             v is in a register, and the compiler cannot know its value
  *   CLEAR()             the upper halves of the registers are zeros again
@@ -108,7 +108,7 @@ static void slice_shifted(struct lane *l, uint8_t *to, const uint8_t *from, cons
 			if (at == 0 && !l->begun)
 				store_part(to, v[j], 0, sizeof(VECTOR) - shift);
 			else
-				STREAM(to + at - shift, JOIN(before, v[j], index));
+				STREAM(to + at - shift, JOIN(before, v[j], shift, index));
 			before = v[j];
 		}
 		XXH3_accumulate_512(l->acc, v, i + 1 < SLICE / STRIPE ? XXH3_kSecret + 8 * i : last);
