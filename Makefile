@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 SAN ?=
 PROTOC ?= protoc
-PKGS := libuv libsodium nanomsg libnl-3.0 libnl-genl-3.0 libprotobuf-c jansson libzstd libxxhash lmdb
+PKGS := libuv libsodium nanomsg libnl-3.0 libnl-genl-3.0 libprotobuf-c jansson libzstd libxxhash lmdb libarchive
 
 comma := ,
 variant := $(filter-out cc,$(notdir $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
@@ -26,7 +26,7 @@ PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 # ---- what there is -------------------------------------------------------------------------------
 PROTO_SRC := $(wildcard lib/wire/*.proto agent/ports/*.proto)
 PROTO_C := $(PROTO_SRC:%.proto=$(B)/gen/%.pb-c.c)
-LIB_SRC := $(wildcard lib/base/*.c lib/arena/*.c lib/wire/*.c lib/chunk/*.c)
+LIB_SRC := $(wildcard lib/base/*.c lib/arena/*.c lib/archive/*.c lib/wire/*.c lib/chunk/*.c)
 AGENT_SRC := $(filter-out agent/main.c,$(wildcard agent/*.c agent/core/*.c agent/ports/*.c))
 CLI_SRC := $(filter-out agent/cli/main.c,$(wildcard agent/cli/*.c))
 HOOKS_SRC := $(wildcard hooks/*.c)
@@ -52,7 +52,7 @@ FORTRAN_PROGRAMS := $(if $(FORTRAN),$(B)/hooks/examples/heat_fortran $(B)/tests/
 FFLAGS := $(OPT) -g -fPIC -Wall -Wextra -Wno-c-binding-type -Werror
 
 PROGRAMS := $(B)/cpagentd $(B)/cpagent $(B)/cpinit $(B)/cpfence
-HOOK_LIBS := $(B)/libcpagent.so $(B)/libcpagent.a
+HOOK_LIBS := $(B)/libcpagent.so $(B)/libcpagent.a $(B)/libcpagent-archive.so.1
 
 .PHONY: all check check-unit check-bindings check-system demo bench deps install layers clean
 .DELETE_ON_ERROR:
@@ -83,12 +83,19 @@ $(B)/libcpagent.so: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,libcpagent.so.1 -o $@ $^
 	@ln -sf libcpagent.so $(B)/libcpagent.so.1
 
+# what libcpagent loads for cpa_save and cpa_load, so that it depends on nothing but libc itself
+$(B)/libcpagent-archive.so.1: $(call obj,$(wildcard lib/archive/*.c lib/base/*.c) $(ARENA_SRC))
+	@echo "  LD    $@"
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ $^ $(shell pkg-config --libs libarchive jansson)
+
 $(B)/libcpagent.a: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
 
+# programs with the static library find it by their own path, as installed ones find it by the loader's
+BESIDE := -Wl,-rpath,'$$ORIGIN/../..'
 $(EXAMPLES) $(JOBS): $(B)/%: $(B)/%.o $(B)/libcpagent.a
-	@$(CC) $(SANFLAGS) $(LDFLAGS) $(OPENMP) -pthread -o $@ $^ -lm
+	@$(CC) $(SANFLAGS) $(LDFLAGS) $(BESIDE) $(OPENMP) -pthread -o $@ $^ -lm
 
 # with OpenMP where the compiler has it (and no sanitizer, which does not understand it); it runs without, too
 $(B)/hooks/examples/openmp: OPENMP := $(if $(SAN),,$(shell echo 'int main(void) { return 0; }' | \
@@ -116,7 +123,7 @@ $(FORTRAN_PROGRAMS): $(B)/libcpagent_fortran.a $(B)/libcpagent.a
 	@$(FC) $(FFLAGS) -I $(B)/hooks/fortran -J $(@D) $(LDFLAGS) -pthread -o $@ $(filter %.f90,$^) $(filter %.a,$^)
 
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
-	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
+	@$(CC) $(SANFLAGS) $(LDFLAGS) $(BESIDE) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
 
 $(B)/tests/unit/test_launch: | $(B)/cpinit
 $(B)/tests/unit/test_levels: | $(B)/cpagentd
@@ -238,6 +245,7 @@ install: all
 	install -m 755 $(B)/cpinit $(B)/cpfence $(DESTDIR)$(LIBEXECDIR)
 	install -m 755 $(B)/libcpagent.so $(DESTDIR)$(LIBDIR)/libcpagent.so.1
 	ln -sf libcpagent.so.1 $(DESTDIR)$(LIBDIR)/libcpagent.so
+	install -m 755 $(B)/libcpagent-archive.so.1 $(DESTDIR)$(LIBDIR)
 	install -m 644 $(B)/libcpagent.a $(DESTDIR)$(LIBDIR)
 	install -d $(DESTDIR)$(INCLUDEDIR)/cpagent
 	install -m 644 hooks/cpagent.h hooks/cpagent.hpp $(DESTDIR)$(INCLUDEDIR)
