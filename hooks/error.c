@@ -7,7 +7,9 @@
 
 #include "hooks/internal.h"
 
-static _Thread_local struct {
+/* There from each thread's beginning, also in a library that was loaded late: cpa_on_term() lets calls be made from
+ * signal handlers, where nothing may be allocated. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
 	int code;
 	char text[512];
 } last;

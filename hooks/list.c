@@ -66,18 +66,19 @@ static struct arena_reader reader_of(const cpa *cp)
 	return (struct arena_reader){.fd = -1, .image = cp->arena->base, .image_bytes = cp->arena->file_bytes};
 }
 
-/* Memos stand together, sorted, and go from the middle of the list to its end. */
+/* Memos stand together, sorted: what comes behind them changes places with them. How many keys are left in front. */
 static size_t without_memos(struct arena_keys *keys)
 {
-	struct arena_key *kept = malloc((keys->n + 1) * sizeof *kept);
-	size_t n = 0, i, rest = keys->n;
+	struct arena_key memo;
+	size_t n = 0, i;
 
-	if (!kept)
-		return SIZE_MAX;
-	for (i = 0; i < keys->n; i++)
-		kept[is_memo(keys->key[i].key) ? --rest : n++] = keys->key[i];
-	memcpy(keys->key, kept, keys->n * sizeof *kept);
-	free(kept);
+	for (i = 0; i < keys->n; i++) {
+		if (is_memo(keys->key[i].key))
+			continue;
+		memo = keys->key[n];
+		keys->key[n++] = keys->key[i];
+		keys->key[i] = memo;
+	}
 	return n;
 }
 
@@ -98,7 +99,7 @@ int cpa_list(cpa *cp, struct cpa_entry **list)
 		rc = arena_read_keys(&r, 0, &keys);
 	if (!rc)
 		n = without_memos(&keys);
-	if (n == SIZE_MAX || (n && !(*list = list_of(keys.key, n))))
+	if (n && !(*list = list_of(keys.key, n)))
 		rc = -ENOMEM;
 	if (!rc)
 		rc = (int)n;

@@ -30,11 +30,12 @@ CPA_API int cpa_on_init(cpa *cp, cpa_init_fn *fn, void *arg);
  * 16 in a process; a handle's go with cpa_close(); a fork()ed child has none.
  *
  * On a signal fn runs in its handler, in whichever thread got it, while the others go on. Safe there: cpa_checkpoint() with
- * level 1 of keys that the interrupted code was not in the middle of writing (CPA_ERR_BUSY then), of data that it was
- * not in the middle of changing. Not safe: malloc(), stdio, locks, and everything else that signal-safety(7) does not
- * list; cpa_checkpoint_protected(), memos and files, which allocate. After a fatal signal the data may be wrong: use a key of
- * its own for them, so that the good version before stands. The thread that registers gets a signal stack if it has none,
- * so that fn runs when the stack is full; in other threads only if they made one (sigaltstack(2)). */
+ * level 1 of keys that the interrupted code was not in the middle of writing (CPA_ERR_BUSY then, and rarely for another
+ * key, when it was making room), of data that it was not in the middle of changing. Not safe: malloc(), stdio, locks,
+ * and everything else that signal-safety(7) does not list; cpa_checkpoint_protected(), memos and files, which allocate.
+ * After a fatal signal the data may be wrong: use a key of its own for them, so that the good version before stands.
+ * The thread that registers gets a signal stack if it has none, so that fn runs when the stack is full; in other threads
+ * only if they made one (sigaltstack(2)). */
 typedef void cpa_term_fn(cpa *cp, int signal, void *arg);
 CPA_API int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg);
 

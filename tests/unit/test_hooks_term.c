@@ -1,6 +1,7 @@
 /* cpa_on_term(): what runs before a process ends. Each test ends a child in some way, by real signals, and looks at how
  * the child ended and at what its functions left in the arena. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,21 +17,15 @@
 #include "tests/unit/harness.h"
 
 /* sanitizers take the fatal signals for themselves */
-const char *__asan_default_options(void);
-const char *__asan_default_options(void)
-{
-	return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0:detect_leaks=0";
-}
-const char *__tsan_default_options(void);
-const char *__tsan_default_options(void)
-{
-	return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0";
-}
-const char *__ubsan_default_options(void);
-const char *__ubsan_default_options(void)
-{
-	return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0";
-}
+#define OPTIONS(name)                                                        \
+	__attribute__((visibility("default"))) const char *name(void);       \
+	const char *name(void)                                               \
+	{                                                                    \
+		return "handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:handle_abort=0"; \
+	}
+OPTIONS(__asan_default_options)
+OPTIONS(__tsan_default_options)
+OPTIONS(__ubsan_default_options)
 
 static char dir[64];
 static int ready[2]; /* a child says that it is where the test wants it */
@@ -187,7 +182,7 @@ static void a_forked_child_has_its_own_functions_only(void)
 
 /* ---- fatal signals ---- */
 
-static int *volatile nowhere;
+static int *volatile nowhere = (int *)16; /* not NULL: a sanitizer would stop there */
 
 static void faults(cpa *cp)
 {
@@ -296,21 +291,21 @@ static void a_fault_in_another_thread_runs_them_too(void)
 
 static pid_t second; /* thread */
 
-/* Is the thread in the handler of a signal? Then it blocks it. */
+/* Is the thread in the handler of a signal? Then it blocks it. (Called in a handler: no stdio.) */
 static int blocks(pid_t thread, int signal)
 {
-	char path[64], line[128];
-	unsigned long long mask = 0;
-	FILE *f;
+	char path[64], text[4096];
+	const char *mask;
+	ssize_t n;
+	int fd;
 
 	snprintf(path, sizeof path, "/proc/self/task/%d/status", (int)thread);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof line, f))
-		if (sscanf(line, "SigBlk: %llx", &mask) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return (mask >> (signal - 1) & 1) != 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	mask = strstr(text, "SigBlk:");
+	return mask && (strtoull(mask + 7, NULL, 16) >> (signal - 1) & 1);
 }
 
 /* The other thread faults while this function runs, and has to wait until it is over. */
@@ -481,7 +476,11 @@ static void a_function_crashes(cpa *cp)
 static void a_function_that_crashes_does_not_keep_the_others_from_running(void)
 {
 	CU_ASSERT(died_of(child(a_function_crashes, SIGTERM), SIGSEGV));
+#if !defined(__SANITIZE_THREAD__) /* whose handlers run with every signal blocked, so that a fault is the end */
 	CU_ASSERT_STRING_EQUAL(told(), "a11 ");
+#else
+	told();
+#endif
 }
 
 static void too_many(cpa *cp)
