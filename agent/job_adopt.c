@@ -69,7 +69,8 @@ static void adopt_running(struct job *j)
 {
 	int pidfd = (int)syscall(SYS_pidfd_open, j->pid, 0);
 	char arena[FS_PATH_MAX];
-	j->started_ns = clock_boot_ns();
+	if (j->started_ns <= 0 || j->started_ns > clock_boot_ns()) /* not known */
+		j->started_ns = clock_boot_ns();
 	struct err e = { 0 };
 	let_go_over(job_arena(j, arena)); /* whoever began a snapshot is gone */
 	if (routed_make(j->job_dir, j->agent->root ? j->spec->uid : (uid_t)-1, j->spec->gid, &e) < 0)

@@ -203,6 +203,7 @@ void job_died(struct job *j)
 	job_unwatch(j);
 	bell_close(j);
 	ask_fetch_forget(j);
+	job_count_end(j);
 	job_kill(j); /* what it may have left in its cgroup */
 	/* the node's own generations of a program that dies right after a restore are not tried for ever */
 	j->pid = 0;

@@ -146,8 +146,9 @@ static int make_arena(struct job *j, struct err *e)
 
 /* Mark the arena of a command that starts as served, and give it to the job's user: last, when we are done with
  * it. */
-static int hand_arena(struct job *j, enum arena_start how, struct err *e)
+static int hand_arena(const struct start *s, enum arena_start how, struct err *e)
 {
+	const struct job *j = s->job;
 	char path[FS_PATH_MAX];
 	int rc = arena_unlock_all(job_arena(j, path));
 	scoped_fd int fd = rc == 0 ? open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
@@ -155,6 +156,8 @@ static int hand_arena(struct job *j, enum arena_start how, struct err *e)
 		rc = -errno;
 	if (rc == 0)
 		rc = arena_set_start(fd, j->incarnation, how, 0);
+	if (rc == 0)
+		rc = arena_set_mtbf(fd, s->mtbf_ms);
 	if (rc < 0)
 		return err_set(e, ERR_FAILED, "the arena %s is broken: %s", path, strerror(-rc));
 	if (j->agent->root && fchown(fd, j->spec->uid, j->spec->gid) < 0)
@@ -173,8 +176,7 @@ int start_empty_files(struct job *j, struct err *e)
 
 int start_anew(struct start *s, struct err *e)
 {
-	return start_empty_files(s->job, e) < 0 || make_arena(s->job, e) < 0 ||
-	                       hand_arena(s->job, ARENA_FRESH, e) < 0
+	return start_empty_files(s->job, e) < 0 || make_arena(s->job, e) < 0 || hand_arena(s, ARENA_FRESH, e) < 0
 	               ? e->code
 	               : do_launch(s, e);
 }
@@ -187,5 +189,5 @@ int start_from_keys(struct start *s, const struct start_source *src, struct err 
 	    (make_arena(j, e) < 0 || fetch_keys(j->agent, src->h, j->id, job_arena(j, path), e) < 0))
 		return err_wrap(e, "cannot bring the keys from level %u (%s)", src->h->level, src->h->holder);
 	/* a broken one here is an error, and the next source is tried: a level above */
-	return start_empty_files(j, e) < 0 || hand_arena(j, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
+	return start_empty_files(j, e) < 0 || hand_arena(s, ARENA_FROM_KEYS, e) < 0 ? e->code : do_launch(s, e);
 }

@@ -42,6 +42,9 @@ int job_save(struct job *j, struct err *e)
 	local.keyset_level = j->keyset_level;
 	local.keyset_held = j->keyset_held;
 	local.stopped = j->stopping;
+	local.failures = j->failures;
+	local.ran_ns = (uint64_t)j->ran_ns;
+	local.started_ns = j->started_ns;
 	local.held = j->held;
 	local.n_held = j->n_held;
 
@@ -65,6 +68,9 @@ static void take_local(struct job *j, Cpa__Local *l)
 	j->keyset_level = l->keyset_level;
 	j->keyset_held = l->keyset_held;
 	j->stopping = l->stopped;
+	j->failures = l->failures;
+	j->ran_ns = (int64_t)l->ran_ns;
+	j->started_ns = l->started_ns;
 	core_copy(j->why, sizeof j->why, l->reason);
 	for (size_t i = 0; i < l->n_restarts_ns && j->supervise.count < SUPERVISE_TIMES; i++)
 		j->supervise.times[j->supervise.count++] = l->restarts_ns[i] - off;

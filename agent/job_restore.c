@@ -48,7 +48,7 @@ static int fetched_images(struct start *s, const struct start_source *src, const
 struct marking {
 	struct job *job;
 	const char *arena;
-	uint64_t generation;
+	uint64_t generation, mtbf_ms;
 };
 
 /* Before the restored job runs its first instruction: its arena says which incarnation it is and where it comes
@@ -61,6 +61,8 @@ static int mark_arena(void *ctx, pid_t pid, struct err *e)
 	if (fd < 0)
 		return err_sys(e, ERR_FAILED, "cannot open the arena %s", m->arena);
 	int rc = arena_set_start(fd, m->job->incarnation, ARENA_FROM_SNAPSHOT, m->generation);
+	if (rc == 0)
+		rc = arena_set_mtbf(fd, m->mtbf_ms);
 	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "the arena %s is broken: %s", m->arena, strerror(-rc));
 }
 
@@ -79,7 +81,7 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 	unlink(fs_path(path, "%s/exit", j->job_dir));
 	snprintf(suffix, sizeof suffix, "%u", j->incarnation);
 	fs_path(group, "%s/%s", a->cgroup ? a->cgroup->node : "", j->id);
-	struct marking mark = { j, job_arena(j, arena), src->number };
+	struct marking mark = { j, job_arena(j, arena), src->number, s->mtbf_ms };
 	struct snapshot_restore how = { .criu = a->criu,
 		                        .img_dir = dir,
 		                        .job_dir = j->job_dir,

@@ -295,6 +295,7 @@ void job_start(struct job *j, struct start_from *from)
 		return;
 	}
 	*s = (struct start){ .job = j, .from = from, .first = j->state == JOB_STARTING, .pidfd = -1 };
+	s->mtbf_ms = job_mtbf_ms(j);
 	j->busy = true;
 	j->died = false;
 	j->cgroup_gone = false;

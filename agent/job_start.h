@@ -32,6 +32,7 @@ struct start {
 	struct job *job;
 	struct start_from *from;
 	bool first; /* the job's very first start: a command that cannot be executed is its user's error */
+	uint64_t mtbf_ms;
 	/* results */
 	int code; /* 0 or an error code */
 	struct err err;

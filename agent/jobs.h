@@ -104,6 +104,8 @@ struct job {
 
 	struct interval every;
 	struct supervise supervise;
+	uint32_t failures;     /* of its own, on this node; job_mtbf.c */
+	int64_t ran_ns;        /* here, before this incarnation */
 	struct wanted *wanted; /* snapshots asked for and not yet taken */
 	Cpa__Holding **held;   /* copies elsewhere that its parents told of; owned */
 	size_t n_held;
@@ -161,6 +163,12 @@ void jobs_tell_all(struct agent *a);
 bool job_forgettable(const struct job *j);
 /* It ended as it should and not on its user's order: nothing of it will be restored. */
 bool job_finished(const struct job *j);
+/* job_mtbf.c. It has ended, as j->ending says: was that a failure? */
+void job_count_end(struct job *j);
+/* Its mean time between failures in milliseconds: as this node saw it, else as its history tells of other nodes.
+ * 0: none is known. */
+uint64_t job_mtbf_ms(const struct job *j);
+
 /* Bytes that the images of all jobs, and what they asked for, take on this node. */
 uint64_t jobs_memory(const struct agent *a);
 

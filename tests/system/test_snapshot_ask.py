@@ -1,6 +1,7 @@
 """Snapshots that a job asks for itself, and of jobs that hold a userfaultfd: they are asked to let go of it first."""
 import os
 import re
+import struct
 import time
 
 from agents import BUILD, SLOW, wait_until
@@ -223,3 +224,28 @@ def an_interval_at_which_nothing_can_be_taken_is_one_line_of_history(c, n1):
     start_tracker(n1, "stranger", "--every", "50ms")
     wait_until(lambda: n1.history("stranger") and n1.history("stranger")[-1]["generation"] >= 3, 10, "three attempts")
     assert len(n1.history("stranger")) == 1, n1.history("stranger")
+
+
+@test
+def a_program_is_told_how_often_its_job_has_failed(c, n1):
+    began = time.monotonic()
+    n1.run("--name", "fails", "--restart", "permanent", "--", TRACKER, "polite")
+    assert mtbf(n1, "fails") == 0
+    for incarnation in (1, 2):
+        time.sleep(0.5)
+        n1.agent_kill()
+        n1.agent_start()
+        n1.cli("signal", "KILL", "fails")
+        n1.wait_job("fails", 10, state="running", incarnation=incarnation)
+        ran = (time.monotonic() - began) / incarnation
+        assert 0.25 * ran < mtbf(n1, "fails") <= ran, (mtbf(n1, "fails"), ran)
+    n1.cli("checkpoint", "fails")
+    n1.cli("restore", "--force", "fails")  # no failure
+    n1.wait_job("fails", 10, state="running", incarnation=3)
+    assert mtbf(n1, "fails") >= ran / 2, (mtbf(n1, "fails"), ran)
+
+
+def mtbf(n1, job):
+    """In seconds, as its arena has it. (arena_header.mtbf_ms)"""
+    with open(arena_of(n1, job), "rb") as f:
+        return struct.unpack("<Q", f.read(4096)[152:160])[0] / 1000
