@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""The bindings of compiled languages: test_fortran.f90 and test_cplusplus.cpp, and what only the outside can see of them."""
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness
+from harness import PLAIN, TOP
+
+FORTRAN = os.path.join(PLAIN, "tests", "bindings", "test_fortran")
+
+
+def output(argv, status=0):
+    made = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=harness.environment())
+    assert made.returncode == status, "status %d: %s" % (made.returncode, made.stdout)
+    return made.stdout
+
+
+def passes(argv):
+    text = output(argv)
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", text, re.M), text
+
+
+def test_a_fortran_program_has_every_call(scratch):
+    passes([FORTRAN, scratch])
+
+
+def test_an_error_that_a_fortran_program_does_not_take_ends_it_with_a_sentence(scratch):
+    text = output([FORTRAN, scratch, "ends"], status=1)
+    assert text.startswith("cpagent: ") and "nothing" in text and "still here" not in text
+
+
+def cplusplus(compiler, scratch):
+    program = os.path.join(scratch, "program")
+    output([compiler, "-std=c++17", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-I" + os.path.join(TOP, "hooks"), "-o", program,
+            os.path.join(TOP, "tests", "bindings", "test_cplusplus.cpp"), os.path.join(PLAIN, "libcpagent.a"), "-pthread"])
+    passes([program, scratch])
+
+
+def test_a_cplusplus_program_of_gcc(scratch):
+    cplusplus("g++", scratch)
+
+
+def test_a_cplusplus_program_of_clang(scratch):
+    cplusplus("clang++", scratch)
+
+
+def test_an_object_is_no_variable(scratch):
+    source = os.path.join(scratch, "object.cpp")
+    with open(source, "w") as f:
+        f.write("#include <cpagent.hpp>\n#include <string>\n#include <vector>\n"
+                "int main() { std::vector<std::string> v; return (int)cpagent::var(\"v\", v).count; }\n")
+    made = subprocess.run(["g++", "-std=c++17", "-I" + os.path.join(TOP, "hooks"), "-fsyntax-only", source], text=True,
+                          stderr=subprocess.PIPE)
+    assert made.returncode != 0 and "numbers, not objects" in made.stderr, made.stderr
+
+
+if __name__ == "__main__":
+    sys.exit(harness.run(sys.modules[__name__]))
