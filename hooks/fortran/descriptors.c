@@ -96,6 +96,8 @@ static enum wrong measure(const CFI_cdesc_t *x, int64_t *count)
 	int64_t n = 1;
 	int i, gaps = 0;
 
+	if (!x->base_addr)
+		return NOT_ALLOCATED; /* and its extents are nothing either */
 	for (i = 0; i < x->rank; i++) {
 		if (x->dim[i].extent < 0)
 			return NO_EXTENT;
@@ -104,8 +106,6 @@ static enum wrong measure(const CFI_cdesc_t *x, int64_t *count)
 		n *= x->dim[i].extent;
 	}
 	*count = n;
-	if (!x->base_addr && n)
-		return NOT_ALLOCATED;
 	return gaps && n ? NOT_CONTIGUOUS : FINE;
 }
 

@@ -129,7 +129,7 @@ def _array(name: str, value: Any) -> Described:
 def _numpy_scalar(name: str, value: Any) -> Described:
     if isinstance(value, bytes):
         return _bytes(name, bytes(value))
-    return _array(name, value.reshape(()).copy())[:4] + (None,)
+    return _array(name, sys.modules["numpy"].array(value))[:4] + (None,)
 
 
 def _buffer(name: str, value: Any) -> Described:

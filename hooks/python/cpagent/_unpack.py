@@ -47,6 +47,9 @@ class Place:
         elif shape is None and count == 1 and code in t.SCALARS:
             self.memory = t.SCALARS[code]()
             self.make = lambda: self.memory.value
+        elif shape is None and count == 1 and code in (t.C32, t.C64):
+            self.memory = ((ctypes.c_float if code == t.C32 else ctypes.c_double) * 2)()
+            self.make = lambda: complex(*self.memory)
         else:
             self._array()
 
@@ -86,12 +89,7 @@ class Place:
         else:
             made = numpy.empty((self.count,) if self.shape is None else self.shape, t.DTYPES[self.code])
         self.memory = made
-        if not scalar:
-            self.make = lambda: made
-        elif self.code in (t.C32, t.C64):
-            self.make = lambda: complex(made[0])
-        else:
-            self.make = lambda: made[0]
+        self.make = (lambda: made[0]) if scalar else lambda: made
 
     def _plain_array(self) -> None:
         letter = t.ARRAYS.get(self.code, "?")
