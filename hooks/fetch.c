@@ -16,7 +16,7 @@ static char *beside(const char *arena, const char *name)
 	const char *slash = strrchr(arena, '/');
 	char *path = NULL;
 
-	return asprintf(&path, "%.*s/%s", slash ? (int)(slash - arena) : 1, slash ? arena : ".", name) < 0 ? NULL : path;
+	return asprintf(&path, "%.*s/%s", (int)(slash - arena), arena, name) < 0 ? NULL : path;
 }
 
 /* The next version is to be numbered after the one that came back, so the arena has to have it. If there is no room for

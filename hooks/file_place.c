@@ -98,16 +98,12 @@ static int is_served(const cpa *cp)
 static int dir_of(const cpa *cp, char dir[PLACE_MAX])
 {
 	const char *arena = cp->arena->path, *slash = strrchr(arena, '/');
-	char cwd[PLACE_MAX] = "";
 	int n;
 
-	if (*arena != '/' && !getcwd(cwd, sizeof cwd))
-		return fail_arena(-errno, "arena", arena);
 	if (is_served(cp))
-		n = snprintf(dir, PLACE_MAX, "%s%s%.*s/files", cwd, *cwd ? "/" : "", slash ? (int)(slash - arena) : 1,
-			     slash ? arena : ".");
+		n = snprintf(dir, PLACE_MAX, "%.*s/files", (int)(slash - arena), arena);
 	else
-		n = snprintf(dir, PLACE_MAX, "%s%s%s.files", cwd, *cwd ? "/" : "", arena);
+		n = snprintf(dir, PLACE_MAX, "%s.files", arena);
 	return n < 0 || n >= PLACE_MAX ? fail(CPA_ERR_ARG, "%.100s…: the path is too long", arena) : 0;
 }
 

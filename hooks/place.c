@@ -118,14 +118,14 @@ static int private_in(struct place *p, const char *dir, const char *name, uint64
 	return rc == 0 || rc == -EEXIST ? 0 : cannot_make("arena", p->path, -rc);
 }
 
-int place_find(struct place *p, const char *where, const char *name, uint64_t budget)
+static int find(struct place *p, const char *where, const char *name, uint64_t budget)
 {
 	const char *launcher = getenv("CPAGENT_ARENA");
 	char dir[PLACE_MAX];
 	struct stat st;
 	int rc;
 
-	p->is_private = 0;
+	memset(p, 0, sizeof *p);
 	if (budget && (budget < ARENA_HEAP_MIN || budget > ARENA_HEAP_MAX))
 		return fail(CPA_ERR_ARG, "cpa_open: a budget of %llu bytes: it may be 0, or 64 KiB to 512 GiB",
 			    (unsigned long long)budget);
@@ -145,6 +145,27 @@ int place_find(struct place *p, const char *where, const char *name, uint64_t bu
 	else if (!rc && !S_ISDIR(st.st_mode))
 		rc = fail(CPA_ERR_ARG, "cpa_open: %s is neither a directory nor a file", where);
 	return rc ? rc : private_in(p, dir, name, budget);
+}
+
+/* The program may change its directory while the arena is open, and what lies beside the arena is found by its path. */
+static int make_absolute(char path[PLACE_MAX])
+{
+	char relative[PLACE_MAX], cwd[PLACE_MAX];
+
+	if (*path == '/')
+		return 0;
+	if (!getcwd(cwd, sizeof cwd))
+		return fail(CPA_ERR_SYSTEM, "arena %s: the current directory has no path: %s; name the arena by a path that "
+					    "begins with /", path, strerror(errno));
+	memcpy(relative, path, PLACE_MAX);
+	return path_put(path, cwd, "/", relative);
+}
+
+int place_find(struct place *p, const char *where, const char *name, uint64_t budget)
+{
+	int rc = find(p, where, name, budget);
+
+	return rc ? rc : make_absolute(p->path);
 }
 
 /* ---- mapping it ---- */

@@ -77,17 +77,13 @@ static int may_be_above(const cpa *cp, int rc)
 		__atomic_load_n(&h->start, __ATOMIC_RELAXED) != ARENA_FRESH);
 }
 
-/* The newest there is: here, else from the nearest level that has one. */
-static int from_nearest(cpa *cp, const char *key, struct taker *t)
+/* What take() gave here is an error: is there another version above? */
+static __attribute__((noinline)) int from_above(cpa *cp, const char *key, struct taker *t, int rc)
 {
-	int rc = t->take(t, cp->arena, key, 0), above;
+	uint64_t newest = arena_newest(cp->arena, key, NULL), version;
 	struct arena_ask answer = {0};
-	uint64_t newest, version;
+	int above = fetch(cp, 0, key, t, &version, &answer);
 
-	if (!may_be_above(cp, rc))
-		return fail_arena(rc, "key", key);
-	newest = arena_newest(cp->arena, key, NULL);
-	above = fetch(cp, 0, key, t, &version, &answer);
 	if (above == -EMEDIUMTYPE)
 		return fail_arena(above, "key", key);
 	if (above < 0)
@@ -98,11 +94,14 @@ static int from_nearest(cpa *cp, const char *key, struct taker *t)
 
 int restore_with(cpa *cp, const char *key, int level, struct taker *t)
 {
+	int rc;
+
 	notice(cp);
 	arena_say_restores(cp->arena);
 	if (level > 1)
 		return from_level(cp, key, level, t);
-	return level == 0 ? from_nearest(cp, key, t) : fail_arena(t->take(t, cp->arena, key, 0), "key", key);
+	rc = t->take(t, cp->arena, key, 0);
+	return level == 0 && may_be_above(cp, rc) ? from_above(cp, key, t, rc) : fail_arena(rc, "key", key);
 }
 
 /* ---- into variables ---- */

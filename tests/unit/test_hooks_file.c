@@ -92,6 +92,22 @@ static void a_file_becomes_a_version_and_a_file_again(void)
 	CU_ASSERT_EQUAL(files_in("program.arena.files"), 0);
 }
 
+static void a_program_may_change_its_directory(void)
+{
+	char path[4096], was[4096];
+	cpa *cp;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(getcwd(was, sizeof was));
+	CU_ASSERT_EQUAL_FATAL(chdir(dir), 0);
+	CU_ASSERT_EQUAL_FATAL(cpa_open_named(&cp, ".", "program", 0), 0);
+	CU_ASSERT_EQUAL(chdir(was), 0);
+	CU_ASSERT_EQUAL(cpa_route_file(cp, "mesh", path, sizeof path), 0);
+	CU_ASSERT_EQUAL(strncmp(path, dir, strlen(dir)), 0);
+	write_file(path, "x", 1);
+	CU_ASSERT_EQUAL(cpa_file_done(cp, "mesh", 1), 0);
+	cpa_close(cp);
+}
+
 static void an_empty_file_is_a_checkpoint_and_a_missing_one_is_none(void)
 {
 	char path[4096], again[4096];
@@ -380,6 +396,7 @@ static void another_users_directory_is_not_used(void)
 
 static const struct test tests[] = {
 	{"a file becomes a version, and a file again", a_file_becomes_a_version_and_a_file_again},
+	{"a program may change its directory", a_program_may_change_its_directory},
 	{"an empty file is a checkpoint, and a missing one is none", an_empty_file_is_a_checkpoint_and_a_missing_one_is_none},
 	{"a file that does not fit stays, and the version before stands",
 	 a_file_that_does_not_fit_stays_and_the_version_before_stands},
