@@ -1,47 +1,19 @@
-/* Death in the arena: writers killed at every instruction (single-stepped) and at random moments, several on one
- * key, several threads; whoever comes next finds whole versions and free locks. */
-#include <errno.h>
+/* Death at random moments: writers of one thread and of several, of plain values and of protected regions, killed by a
+ * timer of their own; holders of every kind of lock. Whoever comes next finds whole versions and free locks. */
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <time.h>
 
-#include "lib/arena/internal.h"
-#include "lib/arena/reader.h"
-#include "tests/unit/harness.h"
+#include "lib/arena/mailbox.h"
+#include "tests/unit/arena_death.h"
 
-#define WORDS 24
-#define BIG 6000 /* words of a value that has block sums */
-
-static char dir[64], path[96];
-static uint32_t seed = 1;
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#elif __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SLOW 8    /* fewer turns, and … */
-#define STRIDE 41 /* … a look after so many of the many more instructions */
+#define SLOW 8 /* fewer turns */
 #else
 #define SLOW 1
-#define STRIDE 1
 #endif
 
-#if defined(__SANITIZE_THREAD__)
-#define STEPPED 0 /* instrumented copies take more instructions than anyone would step through */
-#else
-#define STEPPED 1
-#endif
+static uint32_t seed = 1;
 
 static uint32_t rnd(void)
 {
@@ -49,316 +21,201 @@ static uint32_t rnd(void)
 	return seed >> 8;
 }
 
-static struct arena *fresh(uint64_t budget)
-{
-	struct arena *a = NULL;
-
-	unlink(path);
-	CU_ASSERT_EQUAL_FATAL(arena_create(path, budget, 0600), 0);
-	CU_ASSERT_EQUAL_FATAL(arena_map(&a, path), 0);
-	return a;
-}
-
-/* A value whose words are all the same number, so that a torn one shows. */
-static int put(struct arena *a, const char *key, size_t words, uint64_t number)
-{
-	static __thread uint64_t data[BIG];
-	struct arena_var v = {"v", data, words, ARENA_U64};
-	size_t i;
-
-	for (i = 0; i < words; i++)
-		data[i] = number;
-	return arena_put(a, key, &v, 1, NULL);
-}
-
-/* The number, or 0 for a torn or unreadable value; UINT64_MAX for no such key. */
-static uint64_t get(struct arena *a, const char *key, size_t words)
-{
-	static __thread uint64_t data[BIG];
-	struct arena_var v = {"v", data, words, ARENA_U64};
-	size_t i;
-	int rc = arena_get(a, key, &v, 1, 0, NULL, NULL);
-
-	if (rc == -ENOENT)
-		return UINT64_MAX;
-	if (rc != 0)
-		return 0;
-	for (i = 1; i < words; i++)
-		if (data[i] != data[0])
-			return 0;
-	return data[0];
-}
-
-/* What the index reaches lies apart from each other, and the hostile reader finds all of it whole. */
-static void check_all(struct arena *a, size_t keys)
-{
-	struct arena_reader r = {.fd = -1, .image = a->base, .image_bytes = a->file_bytes};
-	struct arena_keys list;
-
-	CU_ASSERT_EQUAL_FATAL(arena_read_open(&r), 0);
-	CU_ASSERT_EQUAL_FATAL(arena_read_keys(&r, 1, &list), 0);
-	CU_ASSERT_EQUAL(list.broken, 0);
-	CU_ASSERT(list.n >= keys);
-	arena_keys_free(&list);
-}
-
-/* ---- at every instruction: what a death there would leave is what the arena holds there ---- */
-
-struct scene {
-	struct arena *a;    /* acted on by a child, one instruction at a time */
-	struct arena *left; /* after each: a copy of it, with locks that the kernel has handed on */
-	uint64_t keys;
+/* Shared with the children that die. */
+struct tally {
+	uint64_t acked[16]; /* versions or numbers that a call has returned for, by key */
 };
 
-static void copy_scene(struct scene *s)
+static struct tally *tally_open(void)
 {
-	memcpy(s->left->base, s->a->base, ARENA_LOCKS);
-	memcpy(s->left->base + ARENA_INDEX, s->a->base + ARENA_INDEX, s->a->file_bytes - ARENA_INDEX);
+	struct tally *t = mmap(NULL, sizeof *t, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	CU_ASSERT_FATAL(t != MAP_FAILED);
+	return t;
 }
 
-static struct scene scene_open(uint64_t budget)
+static void ack(struct tally *t, uint32_t key, uint64_t number)
 {
-	struct scene s = {fresh(budget), NULL, 0};
-	char other[128];
-
-	snprintf(other, sizeof other, "%s.left", path);
-	CU_ASSERT_EQUAL_FATAL(arena_create(other, budget, 0600), 0);
-	CU_ASSERT_EQUAL_FATAL(arena_map(&s.left, other), 0);
-	unlink(other);
-	return s;
+	__atomic_store_n(&t->acked[key], number, __ATOMIC_RELEASE);
 }
 
-static void scene_close(struct scene *s)
+/* This process is killed so many nanoseconds from now, wherever it is by then. */
+static void die_after(long ns)
 {
-	arena_unmap(s->a);
-	arena_unmap(s->left);
+	struct sigevent how = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+	struct itimerspec when = {.it_value = {0, ns}};
+	timer_t t;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (timer_create(CLOCK_MONOTONIC, &how, &t) != 0 || timer_settime(t, 0, &when, NULL) != 0)
+		_exit(4);
 }
 
-/* Step a child through act, and look after every stride-th instruction. Returns the instructions it took. */
-static uint64_t step_through(struct scene *s, void (*act)(struct arena *), void (*look)(struct scene *),
-			     uint64_t stride)
+/* A child that runs act until its death at a random moment, at the latest after so many nanoseconds. */
+static void kill_one(void (*act)(struct arena *, struct tally *), struct arena *a, struct tally *t, uint32_t at_most)
 {
-	int status, stopped;
-	uint64_t steps;
+	long ns = 1 + (long)(rnd() % at_most);
+	int status;
 	pid_t pid = fork();
 
 	if (pid == 0) {
-		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
-		raise(SIGSTOP);
-		act(s->a);
-		_exit(0);
+		die_after(ns);
+		act(a, t);
+		_exit(3);
 	}
-	stopped = waitpid(pid, &status, 0) == pid && WIFSTOPPED(status);
-	for (steps = 0; stopped; steps++) {
-		if (steps % stride == 0) {
-			copy_scene(s);
-			look(s);
-		}
-		ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
-		stopped = waitpid(pid, &status, 0) == pid && WIFSTOPPED(status);
-	}
-	CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	return steps;
+	CU_ASSERT_EQUAL_FATAL(waitpid(pid, &status, 0), pid);
+	CU_ASSERT_FATAL(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-static void act_commit(struct arena *a)
+static const char *const keys[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+
+/* Two sizes that change from turn to turn, on four keys. */
+static void write_plain(struct arena *a, struct tally *t)
 {
-	put(a, "key", WORDS, 2);
-}
+	for (uint32_t n = 0;; n++) {
+		uint32_t k = n & 3;
 
-static void look_at_commit(struct scene *s)
-{
-	uint64_t number = get(s->left, "key", WORDS);
-
-	CU_ASSERT_FATAL(number == 1 || number == 2);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "key", WORDS, 3), 0);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 3);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "key", WORDS, 4), 0);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 4);
-}
-
-static void a_commit_cut_off_at_any_instruction_leaves_a_whole_version(void)
-{
-	struct scene s = scene_open(64 << 10);
-
-	put(s.a, "key", WORDS, 1); /* its second slot is made in the first step through, and reused in the second */
-	CU_ASSERT(step_through(&s, act_commit, look_at_commit, STRIDE) > 200);
-	CU_ASSERT_EQUAL(put(s.a, "key", WORDS, 1), 0);
-	CU_ASSERT(step_through(&s, act_commit, look_at_commit, STRIDE) > 200);
-	CU_ASSERT_EQUAL(get(s.a, "key", WORDS), 2);
-	scene_close(&s);
-}
-
-static void act_insert(struct arena *a)
-{
-	put(a, "new", WORDS, 2);
-}
-
-static void look_at_insert(struct scene *s)
-{
-	uint64_t number = get(s->left, "new", WORDS);
-
-	CU_ASSERT_FATAL(number == 2 || number == UINT64_MAX);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 1);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "third", WORDS, 3), 0);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "new", WORDS, 4), 0);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 1);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "third", WORDS), 3);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "new", WORDS), 4);
-	check_all(s->left, 3);
-}
-
-static void look_at_insert_in_the_middle(struct scene *s)
-{
-	look_at_insert(s);
-	(void)put(s->left, "more than the gap", 2600, 1);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "behind", 2000), 9);
-}
-
-static void an_insert_cut_off_at_any_instruction_leaves_all_keys_and_room(void)
-{
-	struct scene s = scene_open(64 << 10);
-	char key[32];
-	size_t n = 0;
-
-	put(s.a, "key", WORDS, 1);
-	CU_ASSERT(step_through(&s, act_insert, look_at_insert, STRIDE) > 500);
-	/* once more in a heap that is full but for a gap in its middle: the search for it is part of the insert */
-	arena_reset(s.a, "new");
-	CU_ASSERT_EQUAL(put(s.a, "new", 100, 1), 0);
-	CU_ASSERT_EQUAL(put(s.a, "new", 100, 1), 0);
-	CU_ASSERT_EQUAL(put(s.a, "behind", 2000, 8), 0);
-	CU_ASSERT_EQUAL(put(s.a, "behind", 2000, 9), 0);
-	do
-		snprintf(key, sizeof key, "k%zu", n++);
-	while (put(s.a, key, 1, 1) == 0);
-	arena_reset(s.a, "new");
-	s.a->head->free_at = s.a->head->free_end = s.a->heap_bytes;
-	CU_ASSERT(step_through(&s, act_insert, look_at_insert_in_the_middle, STRIDE) > 500);
-	scene_close(&s);
-}
-
-static uint64_t twos[BIG];
-
-static void act_grow_value(struct arena *a)
-{
-	struct arena_var v = {"v", twos, BIG, ARENA_U64};
-
-	arena_put(a, "key", &v, 1, NULL);
-}
-
-static void look_at_grown_value(struct scene *s)
-{
-	uint64_t number = get(s->left, "key", BIG);
-
-	if (number != 2)
-		CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 1);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "other", WORDS, 3), 0);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "key", WORDS, 4), 0);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 4);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "other", WORDS), 3);
-}
-
-static void a_value_that_outgrows_its_slot_may_be_cut_off_anywhere(void)
-{
-	struct scene s = scene_open(128 << 10);
-
-	for (size_t i = 0; i < BIG; i++)
-		twos[i] = 2;
-	put(s.a, "key", WORDS, 1);
-	put(s.a, "key", WORDS, 1);
-	if (STEPPED) {
-		CU_ASSERT(step_through(&s, act_grow_value, look_at_grown_value, 13 * STRIDE) > 5000);
-		CU_ASSERT_EQUAL(get(s.a, "key", BIG), 2);
-	}
-	scene_close(&s);
-}
-
-static void act_reset(struct arena *a)
-{
-	arena_reset(a, "key");
-}
-
-static void look_at_reset(struct scene *s)
-{
-	uint64_t number = get(s->left, "key", WORDS);
-
-	CU_ASSERT_FATAL(number == 1 || number == UINT64_MAX);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "other", WORDS), 3);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "key", WORDS, 5), 0);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 5);
-	check_all(s->left, 2);
-}
-
-static void a_reset_cut_off_at_any_instruction_leaves_the_key_or_none(void)
-{
-	struct scene s = scene_open(64 << 10);
-
-	put(s.a, "other", WORDS, 3);
-	put(s.a, "key", WORDS, 1);
-	CU_ASSERT(step_through(&s, act_reset, look_at_reset, STRIDE) > 100);
-	CU_ASSERT_EQUAL(get(s.a, "key", WORDS), UINT64_MAX);
-	scene_close(&s);
-}
-
-static void act_move(struct arena *a)
-{
-	put(a, "the key that moves the table", 1, 5);
-}
-
-static void look_at_move(struct scene *s)
-{
-	uint64_t number = get(s->left, "the key that moves the table", 1), i;
-	char key[32];
-
-	CU_ASSERT_FATAL(number == 5 || number == UINT64_MAX);
-	CU_ASSERT_EQUAL_FATAL(put(s->left, "another", 1, 6), 0);
-	CU_ASSERT_EQUAL_FATAL(get(s->left, "another", 1), 6);
-	for (i = 0; i < s->keys; i++) {
-		snprintf(key, sizeof key, "k%lu", i);
-		CU_ASSERT_EQUAL_FATAL(get(s->left, key, 1), i + 1);
+		if (put(a, keys[k], k & 1 ? BIG : WORDS, t->acked[k] + 1) != 0)
+			return;
+		ack(t, k, t->acked[k] + 1);
 	}
 }
 
-static void growth_of_the_index_cut_off_anywhere_loses_no_key(void)
+/* The newest version, or the one that the killed one had not yet been told of. */
+static void check_plain(struct arena *a, struct tally *t, uint32_t k)
 {
-	struct scene s = scene_open(512 << 10);
-	char key[32];
+	uint64_t number = get(a, keys[k], k & 1 ? BIG : WORDS);
 
-	while ((s.a->head->keys + 1) * 5 <= table_buckets(0) * 4) {
-		snprintf(key, sizeof key, "k%lu", s.keys++);
-		CU_ASSERT_EQUAL_FATAL(put(s.a, key, 1, s.keys), 0);
-	}
-	if (STEPPED)
-		CU_ASSERT(step_through(&s, act_move, look_at_move, 53 * STRIDE) > 10000);
-	act_move(s.a);
-	CU_ASSERT_EQUAL(s.a->head->table, 1);
-	copy_scene(&s);
-	look_at_move(&s);
-	check_all(s.a, s.keys + 1);
-	scene_close(&s);
+	if (number == UINT64_MAX)
+		number = 0;
+	CU_ASSERT_FATAL((number || !t->acked[k]) && (number == t->acked[k] || number == t->acked[k] + 1));
+	t->acked[k] = number;
 }
 
-/* ---- at random moments ---- */
+static void writers_killed_at_random_moments_leave_the_newest_version_or_the_one_before(void)
+{
+	struct arena *a = fresh(1 << 20);
+	struct tally *t = tally_open();
 
-struct tally {
-	uint64_t acked[4];
+	for (uint32_t turn = 0; turn < 4000 / SLOW || t->acked[0] < 100; turn++) {
+		kill_one(write_plain, a, t, 120000);
+		for (uint32_t k = 0; k < 4; k++)
+			check_plain(a, t, k);
+	}
+	check_all(a, 4);
+	munmap(t, sizeof *t);
+	arena_unmap(a);
+}
+
+/* Regions that start from what the arena has, as a restarted program does; sometimes a plain version, sometimes other
+ * pads, so that slots are cleared and given up. Key 5 keeps three versions. */
+static void write_regions(struct arena *a, struct tally *t)
+{
+	static __thread struct region g[2];
+
+	for (uint64_t n = 0;; n++) {
+		uint32_t k = 4 + (n & 1);
+		uint64_t v = t->acked[k];
+		struct region *mine = &g[n & 1];
+		uint32_t pad = v % 23 < 12 ? 0 : 64;
+		int rc;
+
+		if (n < 2)
+			mine->version = mine->base = 0;
+		if (v % 9 == 8)
+			rc = region_put_plain(a, keys[k], mine, v);
+		else
+			rc = region_put(a, keys[k], mine, v, pad);
+		if (rc != 0)
+			return;
+		ack(t, k, v + 1);
+	}
+}
+
+static void check_regions(struct arena *a, struct tally *t, uint32_t k, uint64_t kept)
+{
+	uint64_t version = arena_newest(a, keys[k], NULL);
+
+	CU_ASSERT_FATAL(version == t->acked[k] || version == t->acked[k] + 1);
+	for (uint64_t i = 0; i < kept && i < version; i++)
+		CU_ASSERT_EQUAL_FATAL(region_get(a, keys[k], version - i), version - i);
+	t->acked[k] = version;
+}
+
+static void so_do_writers_of_protected_regions(void)
+{
+	struct arena *a = fresh(2 << 20);
+	struct tally *t = tally_open();
+
+	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
+	for (uint32_t turn = 0; turn < 3500 / SLOW || t->acked[4] < 200; turn++) {
+		kill_one(write_regions, a, t, 250000);
+		check_regions(a, t, 4, 1);
+		check_regions(a, t, 5, 3);
+	}
+	check_all(a, 2);
+	munmap(t, sizeof *t);
+	arena_unmap(a);
+}
+
+struct thread_job {
+	struct arena *a;
+	struct tally *t;
+	void (*act)(struct arena *, struct tally *);
 };
 
-/* Two sizes that change from turn to turn, on four keys, until killed. */
-static void write_on(struct arena *a, struct tally *t)
+static void *run_job(void *arg)
 {
-	static const char *const keys[] = {"a", "b", "c", "d"};
-	uint64_t n;
-	uint32_t k;
+	struct thread_job *j = arg;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (n = 0;; n++) {
-		k = (uint32_t)(n & 3);
-		if (put(a, keys[k], k & 1 ? BIG : WORDS, t->acked[k] + 1) != 0)
-			_exit(3);
-		__atomic_store_n(&t->acked[k], t->acked[k] + 1, __ATOMIC_RELEASE);
+	j->act(j->a, j->t);
+	return NULL;
+}
+
+/* One key that comes and goes, beside the other threads' commits. */
+static void come_and_go(struct arena *a, struct tally *t)
+{
+	for (uint64_t n = 1;; n++) {
+		if (put(a, keys[6], WORDS, n) != 0)
+			return;
+		ack(t, 6, n);
+		if (n % 3 == 0 && arena_reset(a, keys[6]) != 0)
+			return;
+		if (n % 5 == 0 && arena_keep(a, keys[7], 1 + (uint32_t)(n / 5 % 6)) != 0)
+			return;
+		if (put(a, keys[7], n % 7 ? WORDS : BIG, n) != 0)
+			return;
 	}
+}
+
+static void write_in_threads(struct arena *a, struct tally *t)
+{
+	struct thread_job j[] = {{a, t, write_plain}, {a, t, write_regions}, {a, t, come_and_go}};
+	pthread_t id;
+
+	for (size_t i = 1; i < sizeof j / sizeof *j; i++)
+		if (pthread_create(&id, NULL, run_job, &j[i]) != 0)
+			_exit(5);
+	run_job(&j[0]);
+}
+
+static void so_do_writers_of_several_threads(void)
+{
+	struct arena *a = fresh(3 << 20);
+	struct tally *t = tally_open();
+
+	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
+	for (uint32_t turn = 0; turn < 2500 / SLOW || t->acked[4] < 50 || t->acked[6] < 3; turn++) {
+		kill_one(write_in_threads, a, t, 400000);
+		for (uint32_t k = 0; k < 4; k++)
+			check_plain(a, t, k);
+		check_regions(a, t, 4, 1);
+		check_regions(a, t, 5, 3);
+		CU_ASSERT_NOT_EQUAL_FATAL(get(a, keys[6], WORDS), 0);
+	}
+	check_all(a, 6);
+	munmap(t, sizeof *t);
+	arena_unmap(a);
 }
 
 static void spin(uint32_t turns)
@@ -367,38 +224,6 @@ static void spin(uint32_t turns)
 
 	for (i = 0; i < turns; i++)
 		;
-}
-
-static void writers_killed_at_random_moments_leave_the_newest_version_or_the_one_before(void)
-{
-	static const char *const keys[] = {"a", "b", "c", "d"};
-	struct arena *a = fresh(1 << 20);
-	struct tally *t = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int status, turn, k;
-	uint64_t number;
-
-	CU_ASSERT_FATAL(t != MAP_FAILED);
-	for (turn = 0; turn < 2500 / SLOW; turn++) {
-		pid_t pid = fork();
-
-		if (pid == 0)
-			write_on(a, t);
-		while (turn == 0 && !__atomic_load_n(&t->acked[3], __ATOMIC_ACQUIRE))
-			;
-		spin(rnd() % 200000);
-		kill(pid, SIGKILL);
-		waitpid(pid, &status, 0);
-		CU_ASSERT_FATAL(WIFSIGNALED(status));
-		for (k = 0; k < 4; k++) {
-			number = get(a, keys[k], k & 1 ? BIG : WORDS);
-			CU_ASSERT_FATAL(number == t->acked[k] || number == t->acked[k] + 1);
-			t->acked[k] = number;
-		}
-	}
-	CU_ASSERT(t->acked[0] > 200 / SLOW);
-	check_all(a, 4);
-	munmap(t, 4096);
-	arena_unmap(a);
 }
 
 static void insert_on(struct arena *a, uint32_t who, uint64_t *acked)
@@ -517,6 +342,88 @@ static void threads_on_different_keys_do_not_disturb_each_other(void)
 	arena_unmap(shared);
 }
 
+/* ---- locks ---- */
+
+static void hold(struct arena *a, uint32_t lock, int done)
+{
+	if (lock_take(a, lock) != 0)
+		_exit(1);
+	if (write(done, "", 1) != 1)
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* Every kind of lock: of the index, of a key, of asks with a text. */
+static void a_process_that_dies_holding_a_lock_hands_it_on(void)
+{
+	struct arena *a = fresh(1 << 20);
+	const uint32_t locks[] = {0, lock_of(arena_hash("key", 3, 0)), ARENA_LOCK_ASKS};
+	int status, pipes[2];
+	struct arena_ask answer;
+	char c;
+
+	CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
+	for (size_t i = 0; i < 3; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			hold(a, locks[i], pipes[1]);
+		CU_ASSERT_EQUAL_FATAL(read(pipes[0], &c, 1), 1);
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		CU_ASSERT(WIFSIGNALED(status));
+		CU_ASSERT_EQUAL(put(a, "key", WORDS, i + 1), 0);
+		CU_ASSERT_EQUAL(get(a, "key", WORDS), i + 1);
+		CU_ASSERT_EQUAL(arena_reset(a, "key"), 0);
+		a->head->agent_flags = ARENA_SERVED;
+		CU_ASSERT_EQUAL(arena_ask(a, ARENA_ASK_FETCH, 2, 0, "key", 1, &answer), -ETIMEDOUT);
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	arena_unmap(a);
+}
+
+/* A lock dies while somebody already waits for it. */
+static void who_waits_for_a_lock_gets_it_when_its_holder_dies(void)
+{
+	struct arena *a = fresh(1 << 20);
+	int status, pipes[2];
+	pid_t holder, waiter;
+	char c;
+
+	CU_ASSERT_EQUAL_FATAL(pipe(pipes), 0);
+	holder = fork();
+	if (holder == 0)
+		hold(a, lock_of(arena_hash("key", 3, 0)), pipes[1]);
+	CU_ASSERT_EQUAL_FATAL(read(pipes[0], &c, 1), 1);
+	waiter = fork();
+	if (waiter == 0)
+		_exit(write(pipes[1], "", 1) == 1 && put(a, "key", WORDS, 1) == 0 ? 0 : 1);
+	CU_ASSERT_EQUAL_FATAL(read(pipes[0], &c, 1), 1);
+	spin(rnd() % 1000000);
+	kill(holder, SIGKILL);
+	waitpid(holder, &status, 0);
+	waitpid(waiter, &status, 0);
+	CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	CU_ASSERT_EQUAL(get(a, "key", WORDS), 1);
+	close(pipes[0]);
+	close(pipes[1]);
+	arena_unmap(a);
+}
+
+static void a_call_within_an_interrupted_one_says_so_instead_of_waiting(void)
+{
+	struct arena *a = fresh(1 << 20);
+	uint32_t lock = lock_of(arena_hash("key", 3, 0));
+
+	CU_ASSERT_EQUAL(lock_take(a, lock), 0);
+	CU_ASSERT_EQUAL(put(a, "key", WORDS, 1), -EDEADLK);
+	lock_give(a, lock);
+	CU_ASSERT_EQUAL(put(a, "key", WORDS, 1), 0);
+	arena_unmap(a);
+}
+
 static void locks_of_another_boot_or_of_a_copy_are_made_anew(void)
 {
 	struct arena *a = fresh(1 << 20), *b;
@@ -529,7 +436,7 @@ static void locks_of_another_boot_or_of_a_copy_are_made_anew(void)
 	a->head->boot[0] ^= 1; /* as a power cut leaves it: held, and nobody to give it back */
 	pid = fork();
 	if (pid == 0) {
-		if (arena_map(&b, path) != 0)
+		if (arena_map(&b, death_path) != 0)
 			_exit(2);
 		_exit(put(b, "key", WORDS, 2) == 0 ? 0 : 1);
 	}
@@ -537,7 +444,7 @@ static void locks_of_another_boot_or_of_a_copy_are_made_anew(void)
 	CU_ASSERT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	CU_ASSERT_EQUAL(get(a, "key", WORDS), 2);
 	CU_ASSERT_EQUAL(lock_take(a, lock_of(k.hash)), 0); /* and as the copy of a live arena has them */
-	CU_ASSERT_EQUAL(arena_unlock_all(path), 0);
+	CU_ASSERT_EQUAL(arena_unlock_all(death_path), 0);
 	pid = fork();
 	if (pid == 0)
 		_exit(put(a, "key", WORDS, 3) == 0 ? 0 : 1);
@@ -548,34 +455,22 @@ static void locks_of_another_boot_or_of_a_copy_are_made_anew(void)
 }
 
 static const struct test tests[] = {
-	{"a commit cut off at any instruction leaves a whole version",
-	 a_commit_cut_off_at_any_instruction_leaves_a_whole_version},
-	{"an insert cut off at any instruction leaves all keys and room",
-	 an_insert_cut_off_at_any_instruction_leaves_all_keys_and_room},
-	{"a value that outgrows its slot may be cut off anywhere",
-	 a_value_that_outgrows_its_slot_may_be_cut_off_anywhere},
-	{"a reset cut off at any instruction leaves the key or none",
-	 a_reset_cut_off_at_any_instruction_leaves_the_key_or_none},
-	{"growth of the index cut off anywhere loses no key", growth_of_the_index_cut_off_anywhere_loses_no_key},
 	{"writers killed at random moments leave the newest version or the one before",
 	 writers_killed_at_random_moments_leave_the_newest_version_or_the_one_before},
+	{"so do writers of protected regions", so_do_writers_of_protected_regions},
+	{"so do writers of several threads", so_do_writers_of_several_threads},
 	{"processes that insert and forget keys may die without stopping the others",
 	 processes_that_insert_and_forget_keys_may_die_without_stopping_the_others},
 	{"two processes on one key lose no version", two_processes_on_one_key_lose_no_version},
 	{"threads on different keys do not disturb each other", threads_on_different_keys_do_not_disturb_each_other},
+	{"a process that dies holding a lock hands it on", a_process_that_dies_holding_a_lock_hands_it_on},
+	{"who waits for a lock gets it when its holder dies", who_waits_for_a_lock_gets_it_when_its_holder_dies},
+	{"a call within an interrupted one says so instead of waiting",
+	 a_call_within_an_interrupted_one_says_so_instead_of_waiting},
 	{"locks of another boot or of a copy are made anew", locks_of_another_boot_or_of_a_copy_are_made_anew},
 };
 
 int main(void)
 {
-	int rc;
-
-	snprintf(dir, sizeof dir, "/dev/shm/test_kill.XXXXXX");
-	if (!mkdtemp(dir))
-		return 1;
-	snprintf(path, sizeof path, "%s/arena", dir);
-	rc = harness_run("arena kill", tests, sizeof tests / sizeof *tests);
-	unlink(path);
-	rmdir(dir);
-	return rc;
+	return death_main("arena kill", tests, sizeof tests / sizeof *tests);
 }
