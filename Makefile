@@ -202,7 +202,7 @@ bindings-elsewhere:
 check-bindings: bindings
 	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run bindings
 
-check-system: all aids
+check-system: all aids bindings
 	@B=$(B) SAN=$(SAN) CC=$(CC) tests/run system
 
 demo: deps
@@ -213,10 +213,11 @@ bench: deps
 	@$(MAKE) --no-print-directory all benches
 	@B=$(B) tests/bench/run
 
-BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
+BENCH_AIDS := $(call obj,$(addprefix tests/bench/,timing.c resp.c scratch_arena.c))
 benches: $(BENCHES)
 .PHONY: benches
-$(BENCHES): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
+$(BENCHES): $(B)/%: $(B)/%.o $(BENCH_AIDS) $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
 
 layers:

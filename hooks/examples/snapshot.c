@@ -21,7 +21,7 @@ int main(void)
 	case CPA_TAKEN:
 		printf("snapshot %" PRIu64 " was taken\n", generation);
 		fflush(stdout);
-		abort(); /* something went wrong later, and the job goes on from the snapshot ... */
+		abort(); /* something went wrong later: the job, and its output, go back to the snapshot ... */
 	case CPA_RESTORED:
 		printf("back, in incarnation %d\n", cpa_incarnation(cp, NULL)); /* ... here */
 		break;
