@@ -139,7 +139,7 @@ class Keys(Handle):
         finally:
             lib.cpa_list_free(entries)
 
-    def keys(self) -> "list[str]":
+    def keys(self) -> List[str]:
         return [e.key for e in self.list()]
 
     def __contains__(self, key: str) -> bool:
