@@ -1,4 +1,4 @@
-/* The arena as a format and a writer: round trips, reuse of slots, growth, the budget, the index, golden bytes. */
+/* The arena as a format and a writer: round trips, reuse of slots, growth, the budget, the index. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -413,37 +413,6 @@ static void files_that_are_no_arena_are_told_apart(void)
 	arena_unmap(a);
 }
 
-/* What version 1 of the format looks like: if this fails, files of older programs can no longer be read. */
-static void the_format_is_what_it_was(void)
-{
-	struct arena *a = fresh(ARENA_HEAP_MIN);
-	static const uint8_t magic[] = {'c', 'p', 'a', 'a', 'r', 'e', 'n', 'a', 1, 0, 0, 0, 4, 3, 2, 1,
-					0, 0, 1, 0, 0, 0, 0, 0};
-	int32_t x[3] = {1, 2, 3};
-	struct arena_var v = {"x", x, 3, ARENA_I32};
-	const uint8_t *rec, *slot;
-	static const uint8_t desc[] = {3, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0, 0, 0, 0, 'x', 0, 0, 0, 0, 0, 0, 0,
-				       1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0};
-	uint64_t time_ns = 1000, sum;
-
-	CU_ASSERT_EQUAL(arena_load(a, "key", &v, 1, 9, 4, (int64_t)time_ns), 0);
-	CU_ASSERT_EQUAL(memcmp(a->base, magic, sizeof magic), 0);
-	CU_ASSERT_EQUAL(arena_heap_at(ARENA_HEAP_MIN), 4096 + 65536 + 3 * 4096);
-	rec = a->base + 81920;
-	CU_ASSERT_EQUAL(*(const uint64_t *)(const void *)rec, arena_hash("key", 3, 0));
-	CU_ASSERT_EQUAL(*(const uint64_t *)(const void *)(rec + 8), 9 << 8);
-	CU_ASSERT_EQUAL(memcmp(rec + 96, "key", 3), 0);
-	slot = rec + 128;
-	CU_ASSERT_EQUAL(*(const uint64_t *)(const void *)slot, 9);
-	CU_ASSERT_EQUAL(*(const uint64_t *)(const void *)(slot + 16), time_ns);
-	CU_ASSERT_EQUAL(*(const uint32_t *)(const void *)(slot + 24), 4);
-	CU_ASSERT_EQUAL(slot[28], 1);
-	CU_ASSERT_EQUAL(memcmp(slot + 40, desc, sizeof desc), 0);
-	memcpy(&sum, slot + 8, 8);
-	CU_ASSERT_EQUAL(sum, UINT64_C(0x2862afed571b8ef6));
-	arena_unmap(a);
-}
-
 static const struct test tests[] = {
 	{"every type comes back as it went in", every_type_comes_back_as_it_went_in},
 	{"values of every size come back and nothing beyond their end is written",
@@ -466,7 +435,6 @@ static const struct test tests[] = {
 	{"an arena is filled from keys collected elsewhere", an_arena_is_filled_from_keys_collected_elsewhere},
 	{"a clone holds the same and takes no more memory", a_clone_holds_the_same_and_takes_no_more_memory},
 	{"files that are no arena are told apart", files_that_are_no_arena_are_told_apart},
-	{"the format is what it was", the_format_is_what_it_was},
 };
 
 int main(void)

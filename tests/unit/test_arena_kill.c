@@ -175,7 +175,7 @@ static void *run_job(void *arg)
 /* One key that comes and goes, beside the other threads' commits. */
 static void come_and_go(struct arena *a, struct tally *t)
 {
-	for (uint64_t n = 1;; n++) {
+	for (uint64_t n = t->acked[6] + 1;; n++) {
 		if (put(a, keys[6], WORDS, n) != 0)
 			return;
 		ack(t, 6, n);
@@ -205,8 +205,8 @@ static void so_do_writers_of_several_threads(void)
 	struct tally *t = tally_open();
 
 	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
-	for (uint32_t turn = 0; turn < 2500 / SLOW || t->acked[4] < 50 || t->acked[6] < 3; turn++) {
-		kill_one(write_in_threads, a, t, 400000);
+	for (uint32_t turn = 0; turn < 2500 / SLOW || t->acked[4] < 50 || t->acked[6] < 50; turn++) {
+		kill_one(write_in_threads, a, t, 600000);
 		for (uint32_t k = 0; k < 4; k++)
 			check_plain(a, t, k);
 		check_regions(a, t, 4, 1);
