@@ -48,7 +48,8 @@ void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s)
 		return;
 	}
 	blocks_put(slot + p->data_at, s, p, 0, p->blocks, sums, how);
-	block_done();
+	if (how == BLOCK_STREAM)
+		block_done();
 }
 
 /* ---- and back ---- */
@@ -139,6 +140,7 @@ int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas
 			memcpy(out, data + offset, take);
 		}
 	}
-	block_done();
+	if (how == BLOCK_STREAM)
+		block_done();
 	return 0;
 }
