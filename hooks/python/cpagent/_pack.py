@@ -89,41 +89,46 @@ def no_type(name: str, what: str) -> TypeError:
                      "arrays of numbers" % (name, what))
 
 
-_NUMPY: dict[str, int] = {}  # the types of the dtype letters met so far
+_NUMPY: dict[Any, int] = {}  # the types of the dtypes met so far
+_held = c_char.from_buffer
 
 
 def array_type(name: str, array: Any) -> int:
     """The element type of a NumPy array."""
     dtype = array.dtype
-    code = _NUMPY.get(dtype.char) if dtype.isnative else None
+    code = t.of_format(dtype.char, dtype.itemsize) if dtype.isnative else None
     if code is None:
-        code = t.of_format(dtype.char, dtype.itemsize) if dtype.isnative else None
-        if code is None:
-            raise no_type(name, "an array of dtype %s" % dtype)
-        _NUMPY[dtype.char] = code
+        raise no_type(name, "an array of dtype %s" % dtype)
+    if code != t.CHAR:
+        _NUMPY[dtype] = code
     return code
 
 
 def array_address(array: Any) -> Tuple[Any, int]:
     """A C-contiguous NumPy array's address, and what has to be held meanwhile."""
     try:
-        holder = c_char.from_buffer(array)  # four times as quick as asking the array
+        holder = _held(array)  # four times as quick as asking the array
         return holder, addressof(holder)
     except (TypeError, ValueError):  # read-only, or empty
         return array, array.__array_interface__["data"][0]
 
 
 def _array(name: str, value: Any) -> Described:
-    code = array_type(name, value)
+    code = _NUMPY.get(value.dtype)
+    if code is not None and value.ndim == 1:
+        try:
+            holder, count = _held(value), value.size
+            return holder, addressof(holder), count, code, None if count != 1 else (1,)
+        except (TypeError, ValueError):  # read-only, empty, or in pieces
+            pass
+    code = code or array_type(name, value)
     if not value.flags.c_contiguous:
         value = value.copy("C")
     shape, count = value.shape, value.size
     if code == t.CHAR:
         shape, count = shape + (value.itemsize,), value.nbytes
-    elif len(shape) == 1 and count != 1:
-        shape = None
     holder, address = array_address(value)
-    return holder, address, count, code, shape
+    return holder, address, count, code, shape if code == t.CHAR else _shape(shape)
 
 
 def _numpy_scalar(name: str, value: Any) -> Described:

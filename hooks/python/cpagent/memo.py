@@ -21,7 +21,7 @@ from .errors import Error, check
 from .handle import Handle
 
 DATA = " data"
-_TOKEN, _LAYOUT = 16, 2048  # bytes
+_TOKEN, _LAYOUT = 16, 512  # bytes
 
 
 class MemoStats(NamedTuple):
