@@ -16,7 +16,8 @@
 #include "lib/base/log.h"
 
 #define TICK_MS 100
-#define ROUNDS_MAX 12 /* children that are collected from at the same time */
+#define LEFT_NS (20 * NS_PER_S) /* a child introduces itself every two seconds */
+#define ROUNDS_MAX 12           /* children that are collected from at the same time */
 #define GC_PAUSE_NS NS_PER_S
 #define CLEAN_EVERY_NS (30 * NS_PER_S)
 
@@ -47,6 +48,7 @@ void collect_join(struct agent *a, const Cpa__Agent *info)
 	}
 	c->level = info->level;
 	c->not_before = 0;
+	c->joined = clock_boot_ns();
 	core_copy(c->url, sizeof c->url, info->url);
 }
 
@@ -373,6 +375,8 @@ static void on_tick(uv_timer_t *t)
 	int64_t now = clock_boot_ns();
 	if (interval_due(&k->update, now))
 		for (struct child *c = k->children; c; c = c->next) {
+			if (now - c->joined > LEFT_NS)
+				continue; /* it has another parent, or is gone; it introduces itself again */
 			c->all_due = true;
 			collect_next(c);
 		}

@@ -11,6 +11,7 @@ struct child {
 	struct agent *agent;
 	char name[CORE_NAME], url[CORE_URL];
 	uint32_t level;
+	int64_t joined;     /* when it last introduced itself, CLOCK_BOOTTIME */
 	bool busy;          /* a worker collects from it */
 	bool all_due;       /* collect everything as soon as it is not busy */
 	unsigned absent;    /* how often in a row it was not to be reached */
