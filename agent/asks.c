@@ -25,7 +25,7 @@ static const struct asked_kind {
 	[ARENA_ASK_SNAPSHOT] = { "snapshot", ask_snapshot },
 	[ARENA_ASK_SAVE] = { "save", ask_save },
 	[ARENA_ASK_FETCH] = { "fetch", ask_fetch },
-	[ARENA_ASK_REGISTER] = { "register", NULL },
+	[ARENA_ASK_REGISTER] = { "register", ask_register },
 };
 
 static int open_arena(const struct job *j, int flags)

@@ -25,6 +25,7 @@ void asks_answer(struct job *j, enum arena_ask_kind kind, uint32_t asked, int re
 void ask_snapshot(struct job *j, const struct arena_ask *ask); /* ask_snapshot.c */
 void ask_fetch(struct job *j, const struct arena_ask *ask);    /* ask_fetch.c */
 void ask_save(struct job *j, const struct arena_ask *ask);     /* ask_save.c */
+void ask_register(struct job *j, const struct arena_ask *ask); /* ask_register.c */
 
 /* What an ask of this job brought here: take it away now, when its time is over, or from when on an agent that
  * finds it counts. */

@@ -27,6 +27,7 @@ struct config {
 	uint32_t level;             /* 1 and up */
 	struct config_list listen;  /* tcp://ADDR:PORT; may be empty at level 1 and for an agent alone */
 	struct config_list parents; /* tcp://ADDR:PORT in order of preference; may be empty */
+	size_t registered;          /* the last of them, that were added while it runs */
 	char *key;                  /* the cluster key's file; NULL: not given, the agent speaks to nobody */
 	char *run;                  /* absolute, without a trailing slash */
 	char *state;                /* absolute, without a trailing slash */
@@ -46,6 +47,13 @@ struct config {
  * sentence names the option or FILE:LINE; ERR_NOT_FOUND: the file named with -c is absent; ERR_DENIED, ERR_FAILED:
  * the file cannot be read. c is initialised in any case, and to be freed only after 0. */
 int config_load(int argc, char *const argv[], struct config *c, struct err *e);
+
+/* Is it the address of an agent? ERR_USAGE with a sentence. */
+int config_check_url(const char *url, struct err *e);
+
+/* One more parent, behind the others, that no option named; and without the last such one. */
+int config_add_parent(struct config *c, const char *url, struct err *e);
+void config_drop_parent(struct config *c);
 
 /* Idempotent. */
 void config_free(struct config *c);

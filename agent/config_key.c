@@ -101,7 +101,7 @@ static bool url_ok(const char *value)
 	return !memchr(host, ':', (size_t)(colon - host));
 }
 
-static int check_url(const char *value, struct err *e)
+int config_check_url(const char *value, struct err *e)
 {
 	if (url_ok(value))
 		return 0;
@@ -112,7 +112,7 @@ static int check_url(const char *value, struct err *e)
 /* The address is announced to other agents, so it must be one that they can reach. */
 static int set_listen(struct config *c, const char *value, struct err *e)
 {
-	int r = check_url(value, e);
+	int r = config_check_url(value, e);
 
 	if (r)
 		return r;
@@ -127,13 +127,30 @@ static int set_listen(struct config *c, const char *value, struct err *e)
 
 static int set_parent(struct config *c, const char *value, struct err *e)
 {
-	int r = check_url(value, e);
+	int r = config_check_url(value, e);
 
 	if (r)
 		return r;
 	if (c->parents.n >= PARENTS_MAX)
 		return err_set(e, ERR_USAGE, "'%s' is one parent too many; name at most %d", value, PARENTS_MAX);
 	return config_list_add(&c->parents, value, e);
+}
+
+int config_add_parent(struct config *c, const char *url, struct err *e)
+{
+	int r = set_parent(c, url, e);
+
+	if (!r)
+		c->registered++;
+	return r;
+}
+
+void config_drop_parent(struct config *c)
+{
+	if (!c->registered)
+		return;
+	c->registered--;
+	free(c->parents.item[--c->parents.n]);
 }
 
 static struct config_list *list_listen(struct config *c)

@@ -77,17 +77,15 @@ static void find_criu(struct agent *a)
 
 /* ---- parts ---- */
 
-static int open_bus(struct agent *a, struct err *e)
+int setup_open_bus(struct agent *a, const char *parent, struct err *e)
 {
 	char facing[BUS_URL_MAX], url[BUS_URL_MAX];
 	const char *listen[BUS_LISTEN_MAX];
 	size_t n = 0;
-	if (a->cfg.level == 1 && a->cfg.parents.n == 0 && a->cfg.listen.n == 0)
-		return 0; /* alone: nobody to talk to */
 	for (size_t i = 0; i < a->cfg.listen.n && n < BUS_LISTEN_MAX; i++)
 		listen[n++] = a->cfg.listen.item[i];
-	if (n == 0 && a->cfg.parents.n) {
-		if (bus_facing(a->cfg.parents.item[0], facing, sizeof facing, e) < 0)
+	if (n == 0 && parent) {
+		if (bus_facing(parent, facing, sizeof facing, e) < 0)
 			return err_wrap(e,
 			                "cannot find the address that faces the parent; give one with --listen");
 		snprintf(url, sizeof url, "tcp://%s:0", facing);
@@ -103,11 +101,18 @@ static int open_bus(struct agent *a, struct err *e)
 		                  .ctx = a };
 	if (bus_open(&a->bus, &a->loop, &cfg, e) < 0)
 		return e->code;
-	struct bus_peer *up = a->cfg.parents.n ? bus_peer_by_url(a->bus, a->cfg.parents.item[0], NULL) : NULL;
+	struct bus_peer *up = parent ? bus_peer_by_url(a->bus, parent, NULL) : NULL;
 	const char *mine = up ? bus_url_for(a->bus, up) : bus_url(a->bus, 0);
 	snprintf(a->url, sizeof a->url, "%s", mine && *mine ? mine : bus_url(a->bus, 0));
 	log_info("listening", "url=%s", a->url);
 	return 0;
+}
+
+static int open_bus(struct agent *a, struct err *e)
+{
+	if (a->cfg.level == 1 && a->cfg.parents.n == 0 && a->cfg.listen.n == 0)
+		return 0; /* alone: nobody to talk to */
+	return setup_open_bus(a, a->cfg.parents.n ? a->cfg.parents.item[0] : NULL, e);
 }
 
 /* One copy of cpinit in the runtime directory, for every job to have a link to: 700 KB less to write at each
@@ -249,10 +254,12 @@ static bool same_list(const struct config_list *x, const struct config_list *y)
 
 static bool needs_restart(const struct config *x, const struct config *y)
 {
+	struct config_list named = x->parents;
+	named.n -= x->registered;
 	return strcmp(x->name, y->name) != 0 || x->level != y->level || strcmp(x->run, y->run) != 0 ||
 	       strcmp(x->state, y->state) != 0 || x->lease_ns != y->lease_ns ||
 	       x->on_isolation != y->on_isolation || !same_list(&x->listen, &y->listen) ||
-	       !same_list(&x->parents, &y->parents);
+	       !same_list(&named, &y->parents);
 }
 
 void setup_reload(struct agent *a)

@@ -5,6 +5,9 @@
 
 #include "agent/agent.h"
 
+/* For an agent that was alone: listen where other agents, such as this one, can reach us. */
+int setup_open_bus(struct agent *a, const char *facing, struct err *e);
+
 int setup_open(struct agent *a, struct err *e);
 /* Hand over cleanly: jobs run on, cpfence guards on, what waits is told. Idempotent. */
 void setup_close(struct agent *a);

@@ -5,6 +5,7 @@
 #include "agent/levels.h"
 #include "agent/ports/fence.h"
 #include "agent/ports/store.h"
+#include "agent/register.h"
 #include "agent/standing_impl.h"
 #include "agent/verbs.h"
 #include "lib/base/clock.h"
@@ -222,6 +223,7 @@ void standing_go_on(struct upward *s)
 	now = clock_boot_ns();
 	int64_t wait = next <= now ? 0 : (next - now) / NS_PER_MS + 1;
 	uv_timer_start(&s->timer, on_timer, (uint64_t)(wait > 60000 ? 60000 : wait), 0);
+	register_look(s->agent);
 }
 
 static void on_pulse(uv_timer_t *t)
@@ -233,6 +235,7 @@ static void on_pulse(uv_timer_t *t)
 			standing_join(s, q);
 	}
 	standing_tell_due(s);
+	register_look(s->agent);
 }
 
 static void on_poked(uv_prepare_t *p)
