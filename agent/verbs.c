@@ -37,6 +37,8 @@ static const struct verb {
 	{ .name = "history", .with_job = verb_history, .timeout = QUICK_NS },
 	{ .name = "keys", .with_job = verb_keys, .timeout = QUICK_NS },
 	{ .name = "get", .with_job = verb_get, .timeout = QUICK_NS },
+	{ .name = "interval", .with_job = verb_interval, .timeout = QUICK_NS },
+	{ .name = "register", .plain = verb_register },
 };
 
 static const struct verb *find_verb(const char *name)
@@ -190,6 +192,8 @@ void verbs_handle(struct request *rq)
 		v->plain(rq);
 	else if (!request_text(rq, "job") && strcmp(rq->verb, "keys") == 0)
 		verb_keys(rq, NULL);
+	else if (!request_text(rq, "job") && strcmp(rq->verb, "interval") == 0)
+		verb_interval(rq, NULL);
 	else
 		handle_job(rq, v);
 }

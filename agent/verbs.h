@@ -18,6 +18,8 @@ void verb_restore(struct request *rq, struct job *j);
 void verb_history(struct request *rq, struct job *j);
 void verb_keys(struct request *rq, struct job *j);
 void verb_get(struct request *rq, struct job *j);
+void verb_interval(struct request *rq, struct job *j); /* verbs_tune.c; j NULL: of the agent */
+void verb_register(struct request *rq);
 void verb_follow(struct request *rq, struct job *j); /* follow.c */
 void verb_wait(struct request *rq, struct job *j);
 

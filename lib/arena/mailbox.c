@@ -254,6 +254,16 @@ int arena_set_start(int fd, uint32_t incarnation, enum arena_start start, uint64
 	return put_at(fd, offsetof(struct arena_header, boot), boot, sizeof boot);
 }
 
+int arena_put_intervals(int fd, uint64_t update_ms, uint64_t save_ms, enum arena_periodic periodic)
+{
+	uint32_t word = (uint32_t)periodic;
+	int rc = put_head(fd, offsetof(struct arena_header, update_ms), &update_ms, sizeof update_ms);
+
+	if (!rc)
+		rc = put_at(fd, offsetof(struct arena_header, save_ms), &save_ms, sizeof save_ms);
+	return rc ? rc : put_at(fd, offsetof(struct arena_header, periodic), &word, sizeof word);
+}
+
 int arena_set_give_up(int fd, uint32_t give_up)
 {
 	return put_head(fd, offsetof(struct arena_header, give_up), &give_up, sizeof give_up);

@@ -54,6 +54,9 @@ int arena_set_held(struct arena_reader *r, const struct arena_key *k, uint64_t v
 /* Answer the asks of a kind that were numbered up to `asked`. why may be NULL. */
 int arena_answer(int fd, enum arena_ask_kind kind, uint32_t asked, int result, uint64_t number, const char *why);
 
+/* A job's own intervals, as its user sets them: see arena_set_intervals(). */
+int arena_put_intervals(int fd, uint64_t update_ms, uint64_t save_ms, enum arena_periodic periodic);
+
 /* Before a snapshot: ask the job's processes to let their userfaultfds go (1), and after it: they may have them
  * again (0). Whether they did is seen in /proc. */
 int arena_set_give_up(int fd, uint32_t give_up);
