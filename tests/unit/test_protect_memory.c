@@ -295,7 +295,7 @@ static void a_second_handle_on_the_same_memory_copies_whole_and_both_are_right(v
 	const char *why = "";
 	int i;
 
-	CU_ASSERT_EQUAL_FATAL(cpa_open(&two, dir), 0);
+	CU_ASSERT_EQUAL_FATAL(open_arena(&two), 0);
 	CU_ASSERT_EQUAL(cpa_protect(two, "u", u, N * PAGE, CPA_BYTE), 0);
 	for (i = 0; i < 20; i++) {
 		u[i * 7000] = (uint8_t)i;
@@ -401,7 +401,7 @@ static int sandboxed(int nr, unsigned error, const char *says, int first)
 	uint8_t *u = pages(N);
 	int i;
 
-	if (cpa_open(&cp, dir) != 0 || cpa_protect(cp, "u", u, N * PAGE, CPA_BYTE) != 0)
+	if (open_arena(&cp) != 0 || cpa_protect(cp, "u", u, N * PAGE, CPA_BYTE) != 0)
 		return 1;
 	if (first && cpa_checkpoint_protected(cp, "k", 1) != 0)
 		return 2;
@@ -450,7 +450,7 @@ static void where_mappings_cannot_be_asked_for_they_are_read(void)
 		cpa *cp = NULL;
 		uint8_t *u = pages(N), small[100] = {1};
 
-		if (!refuse(SYS_ioctl, ENOTTY) || cpa_open(&cp, dir) != 0)
+		if (!refuse(SYS_ioctl, ENOTTY) || open_arena(&cp) != 0)
 			_exit(1);
 		if (cpa_protect(cp, "u", u, N * PAGE, CPA_BYTE) != 0 || cpa_protect(cp, "s", small, 100, CPA_BYTE) != 0)
 			_exit(2);
