@@ -88,8 +88,8 @@ static int in_use(struct arena *a, struct run **runs, size_t *n)
 	return 0;
 }
 
-/* Make the largest gap the run that is cut from. */
-static int next_run(struct arena *a)
+/* Make the largest gap below `limit` the run that is cut from. */
+static int next_run(struct arena *a, uint64_t limit)
 {
 	struct arena_header *h = a->head;
 	struct run best = {0, 0}, *used;
@@ -100,7 +100,7 @@ static int next_run(struct arena *a)
 	if (rc)
 		return rc;
 	for (i = 0; i <= n; i++) {
-		uint64_t next = i < n ? used[i].at : a->heap_bytes;
+		uint64_t next = i < n && used[i].at < limit ? used[i].at : limit;
 
 		if (next > end && next - end > best.end - best.at)
 			best = (struct run){end, next};
@@ -122,6 +122,10 @@ int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t *at)
 		return -ENOSPC;
 	if (cut(a, bytes, align, at) == 0)
 		return 0;
-	rc = next_run(a);
+	rc = next_run(a, a->heap_bytes);
+	if (rc || cut(a, bytes, align, at) == 0)
+		return rc;
+	/* no more memory may be had, but some that was had may be free */
+	rc = next_run(a, load_relaxed(&a->head->backed));
 	return rc ? rc : cut(a, bytes, align, at);
 }
