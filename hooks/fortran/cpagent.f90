@@ -1,4 +1,4 @@
-! cpagent: checkpoints from inside a Fortran program. Link with -lcpagent_fortran -lcpagent.
+! cpagent: checkpoints from inside a Fortran program. See cpagent_fortran(3).
 !
 !   use cpagent
 !   type(cpa) :: cp

@@ -13,7 +13,7 @@
 
 Under `cpagent run` an agent keeps the checkpoints and carries them to other machines; without it they lie in a file of
 the program's own, which its next run finds again. Thin over the C library: cpagent(3) says more of each call. Nothing is
-pickled. docs/python.md says which Python value is what in a checkpoint."""
+pickled. cpagent_python(3) says which Python value is what in a checkpoint."""
 from __future__ import annotations
 
 import os as _os

@@ -1,4 +1,4 @@
-"""Python's values as variables of a checkpoint, on the way in: addresses, counts, types. See docs/python.md for what
+"""Python's values as variables of a checkpoint, on the way in: addresses, counts, types. See cpagent_python(3) for what
 becomes what."""
 from __future__ import annotations
 

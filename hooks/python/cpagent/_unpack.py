@@ -1,5 +1,5 @@
 """Variables of a checkpoint as Python's values, on the way out: memory of the right size, then the value it holds.
-See docs/python.md for what becomes what."""
+See cpagent_python(3) for what becomes what."""
 from __future__ import annotations
 
 import array
