@@ -216,24 +216,28 @@ static void when_the_budget_is_spent_the_call_says_so_and_the_version_before_sta
 	arena_unmap(a);
 }
 
+/* After one checkpoint of 64 bytes each, as people name things. */
 static void a_hundred_thousand_keys_cost_no_more_than_200_bytes_each(void)
 {
 	struct arena *a = fresh(256 << 20);
 	struct arena_reader r;
 	struct arena_keys keys;
 	uint64_t data[8] = {0}, i, tables;
+	static const char *const names[] = {"x", "u", "step", "rho"};
 	struct arena_var v = {"x", data, 8, ARENA_U64};
 	char key[16];
 
 	for (i = 0; i < 100000; i++) {
-		snprintf(key, sizeof key, "key_%lu", i);
+		snprintf(key, sizeof key, "key %lu", i);
+		v.name = names[i % 4];
 		data[3] = i;
 		CU_ASSERT_EQUAL_FATAL(arena_put(a, key, &v, 1, NULL), 0);
 	}
 	tables = 4 * ((uint64_t)ARENA_TABLE0 << a->head->table); /* smaller ones are given back */
 	CU_ASSERT(a->head->free_at + tables <= 100000 * (64 + 200));
 	for (i = 0; i < 100000; i += 97) {
-		snprintf(key, sizeof key, "key_%lu", i);
+		snprintf(key, sizeof key, "key %lu", i);
+		v.name = names[i % 4];
 		CU_ASSERT_EQUAL_FATAL(arena_get(a, key, &v, 1, 0, NULL, NULL), 0);
 		CU_ASSERT_EQUAL(data[3], i);
 	}
