@@ -101,7 +101,7 @@ def protected_regions_are_tracked_between_snapshots_of_their_process(c, n1):
                    "snapshot %d" % generation)
         tracks_on(n1, "regions")
     assert all(g["note"] is None for g in n1.history("regions")), n1.history("regions")
-    assert "dirty pages" in n1.cli("keys", "regions").stdout
+    wait_until(lambda: "dirty pages" in n1.cli("keys", "regions").stdout, 10, "the table says so")
 
 
 @test
