@@ -183,6 +183,7 @@ static void so_many_versions_are_kept_and_can_be_read(void)
 	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 11, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_KEY);
 	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 0, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_ARG);
 	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 9, &(struct cpa_var)CPA_NAMED("x", &y, 2), 1), CPA_ERR_VAR);
+	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_VAR), "key k: variable x: the checkpoint has 1 i32, the program 2 i32");
 	CU_ASSERT_EQUAL(cpa_keep(cp, "k", 1), 0);
 	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 8, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_KEY);
 	CU_ASSERT_EQUAL_FATAL(cpa_query(cp, "k", &e), 0);

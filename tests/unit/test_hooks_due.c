@@ -1,5 +1,6 @@
 /* cpa_should_checkpoint(): when it says that one is due, and by what it reckons. */
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,32 +164,47 @@ static void a_restored_process_does_not_wait_for_another_machines_clock(void)
 	agent_stop(&agent);
 }
 
-static int dues;
+static int arrived; /* at the points where both threads wait for each other */
 static cpa *shared;
+static int dues;
 
-static void *ask_for_a_while(void *arg)
+#define ROUNDS 20000
+
+/* By spinning, so that both leave at the same moment. */
+static void meet(int point)
 {
-	int i, mine = 0;
+	__atomic_add_fetch(&arrived, 1, __ATOMIC_ACQ_REL);
+	for (int spins = 1; __atomic_load_n(&arrived, __ATOMIC_ACQUIRE) < 2 * point; spins++)
+		if (spins % 1000 == 0)
+			sched_yield();
+}
 
+static void *ask_each_round(void *arg)
+{
 	(void)arg;
-	for (i = 0; i < 100000; i++)
-		mine += cpa_should_checkpoint(shared);
-	__atomic_add_fetch(&dues, mine, __ATOMIC_RELAXED);
+	for (int i = 0; i < ROUNDS; i++) {
+		meet(3 * i + 1);
+		if (cpa_should_checkpoint(shared))
+			__atomic_add_fetch(&dues, 1, __ATOMIC_RELAXED);
+		meet(3 * i + 2);
+		__atomic_store_n(&shared->life->due.next_ns, 0, __ATOMIC_RELAXED); /* due again */
+		meet(3 * i + 3);
+	}
 	return NULL;
 }
 
 static void of_several_threads_one_is_told(void)
 {
-	pthread_t t[4];
+	pthread_t t[2];
 	int i;
 
 	shared = opened();
 	CU_ASSERT_EQUAL(cpa_set_due(shared, 3600, 0), 0);
-	for (i = 0; i < 4; i++)
-		pthread_create(&t[i], NULL, ask_for_a_while, NULL);
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 2; i++)
+		pthread_create(&t[i], NULL, ask_each_round, NULL);
+	for (i = 0; i < 2; i++)
 		pthread_join(t[i], NULL);
-	CU_ASSERT_EQUAL(dues, 1);
+	CU_ASSERT_EQUAL(dues, ROUNDS);
 	cpa_close(shared);
 }
 

@@ -325,48 +325,57 @@ static void a_routed_file_that_was_never_done_is_gone_at_the_next_route(void)
 
 /* ---- a file that is not finished ---- */
 
-static int stop;
+struct writer {
+	pthread_t thread;
+	const char *path;
+	int grows; /* else it shrinks, and grows again */
+	int stop;
+};
 
 static void *keeps_writing(void *arg)
 {
-	int fd = open(arg, O_WRONLY | O_APPEND | O_CLOEXEC);
+	struct writer *w = arg;
+	int fd = open(w->path, O_WRONLY | O_APPEND | O_CLOEXEC);
 
-	while (fd >= 0 && !__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
-		if (ftruncate(fd, 1 << 20) != 0 || ftruncate(fd, 2 << 20) != 0)
+	while (fd >= 0 && !__atomic_load_n(&w->stop, __ATOMIC_ACQUIRE))
+		if (w->grows ? write(fd, "x", 1) != 1 : ftruncate(fd, 1 << 20) != 0 || ftruncate(fd, 2 << 20) != 0)
 			break;
-	}
 	close(fd);
 	return NULL;
+}
+
+static void writer_start(struct writer *w, const char *path, int grows)
+{
+	*w = (struct writer){.path = path, .grows = grows};
+	write_file(path, "x", 1);
+	CU_ASSERT_EQUAL(truncate(path, 2 << 20), 0);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&w->thread, NULL, keeps_writing, w), 0);
+}
+
+static void writer_stop(struct writer *w)
+{
+	__atomic_store_n(&w->stop, 1, __ATOMIC_RELEASE);
+	pthread_join(w->thread, NULL);
 }
 
 static void a_file_that_is_still_being_written_is_refused(void)
 {
 	char path[4096];
-	pthread_t writer;
-	int rc = 0;
+	struct writer w;
+	int grows, rc;
 	cpa *cp = opened();
 
-	CU_ASSERT_EQUAL(cpa_route_file(cp, "k", path, sizeof path), 0);
-	write_file(path, "x", 1);
-	CU_ASSERT_EQUAL(truncate(path, 2 << 20), 0);
-	__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
-	CU_ASSERT_EQUAL_FATAL(pthread_create(&writer, NULL, keeps_writing, path), 0);
-	while (rc == 0) { /* until the writer got in between */
-		rc = cpa_file_done(cp, "k", 1);
-		if (rc == 0) {
+	for (grows = 0; grows < 2; grows++) {
+		do { /* until the writer got in between */
 			CU_ASSERT_EQUAL_FATAL(cpa_route_file(cp, "k", path, sizeof path), 0);
-			__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
-			pthread_join(writer, NULL);
-			write_file(path, "x", 1);
-			__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
-			CU_ASSERT_EQUAL_FATAL(pthread_create(&writer, NULL, keeps_writing, path), 0);
-		}
+			writer_start(&w, path, grows);
+			rc = cpa_file_done(cp, "k", 1);
+			writer_stop(&w);
+		} while (rc == 0);
+		CU_ASSERT_EQUAL(rc, CPA_ERR_SYSTEM);
+		CU_ASSERT_PTR_NOT_NULL(strstr(cpa_strerror(rc), "still being written"));
+		CU_ASSERT_EQUAL(cpa_file_done(cp, "k", 1), 0);
 	}
-	CU_ASSERT_EQUAL(rc, CPA_ERR_SYSTEM);
-	CU_ASSERT_PTR_NOT_NULL(strstr(cpa_strerror(rc), "still being written"));
-	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
-	pthread_join(writer, NULL);
-	CU_ASSERT_EQUAL(cpa_file_done(cp, "k", 1), 0);
 	cpa_close(cp);
 }
 
