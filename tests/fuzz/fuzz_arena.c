@@ -1,5 +1,6 @@
-/* The hostile reader under libFuzzer. An input is a list of patches (offset, length, bytes) on a small valid arena,
- * so that the fuzzer gets past the header's checksum; it is recomputed unless the input says otherwise.
+/* The hostile reader under libFuzzer. An input is a list of patches (offset, length, bytes) on a small valid arena with
+ * plain values and with protected regions whose versions share blocks, so that the fuzzer gets past the header's
+ * checksum, which is recomputed unless the input says otherwise. A patch may count from where a record or slot begins.
  * Built without libFuzzer (-DREPLAY) it reads the files named on its command line instead. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +9,43 @@
 
 #include "lib/arena/reader.h"
 
-#define BYTES (160u << 10)
+#define HEAP (192u << 10)
+#define BYTES (320u << 10)
 
 static uint8_t base[BYTES], image[BYTES];
 static size_t length;
+static size_t places[32], n_places; /* of records and slots, in the file */
+
+/* Three versions: their maps differ, and a pad stands before the second variable. */
+static void put_regions(struct arena *a, uint64_t *words)
+{
+	struct arena_var v[] = {{"u", words, 4500, ARENA_U64}, {"p", words, 100, ARENA_F64}};
+	const uint32_t pads[] = {0, 1000};
+	uint64_t changed = 0x15, sum = 0, version = 0;
+
+	for (int i = 0; i < 3; i++) {
+		struct arena_regions g = {v, pads, 2, version, sum, &changed, ARENA_DIRTY};
+
+		words[i] = 7;
+		if (arena_put_regions(a, "k3", &g, &version, &sum) != 0)
+			abort();
+	}
+}
+
+static void find_places(struct arena *a)
+{
+	for (int k = 0; k < 4; k++) {
+		char key[8] = {'k', (char)('0' + k), '\0'};
+		struct arena_record *r;
+
+		if (arena_newest(a, key, &r) == 0)
+			abort();
+		places[n_places++] = (size_t)((uint8_t *)r - a->base);
+		for (uint32_t i = 0; i < r->slots; i++)
+			places[n_places++] = (size_t)(a->heap - a->base) +
+					     ((struct arena_extent *)(void *)(r + 1))[i].at;
+	}
+}
 
 static void make_base(void)
 {
@@ -26,7 +60,7 @@ static void make_base(void)
 	if (!mkdtemp(path))
 		abort();
 	*slash = '/';
-	if (arena_create(path, ARENA_HEAP_MIN, 0600) != 0 || arena_map(&a, path) != 0)
+	if (arena_create(path, HEAP, 0600) != 0 || arena_map(&a, path) != 0)
 		abort();
 	for (i = 0; i < 6; i++) {
 		char key[8] = {'k', (char)('0' + i % 3), '\0'};
@@ -35,6 +69,8 @@ static void make_base(void)
 		if (i != 5 && arena_put(a, key, v, 2, NULL) != 0)
 			abort();
 	}
+	put_regions(a, words);
+	find_places(a);
 	length = a->file_bytes;
 	if (length > BYTES)
 		abort();
@@ -51,6 +87,9 @@ static void patch(const uint8_t *data, size_t size)
 	while (size > 4) {
 		size_t at = ((size_t)data[0] | (size_t)data[1] << 8 | (size_t)data[2] << 16) % length;
 		size_t n = data[3] % 64;
+
+		if (data[3] & 128)
+			at = (places[data[2] % n_places] + ((size_t)data[0] | (size_t)data[1] << 8) % 512) % length;
 
 		data += 4;
 		size -= 4;
@@ -69,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct arena_reader r = {.fd = -1, .image = image, .max_bytes = 1 << 20};
 	struct arena_header *h = (struct arena_header *)(void *)image;
 	struct arena_keys list;
+	struct arena_key key;
 	struct arena_value v;
 	size_t i;
 
@@ -88,6 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		arena_value_free(&v);
 	}
 	arena_keys_free(&list);
+	(void)arena_read_key(&r, "k3", &key);
+	arena_key_free(&key);
 	return 0;
 }
 
