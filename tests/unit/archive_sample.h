@@ -108,6 +108,7 @@ static inline int sample_check(const void *data, size_t bytes, uint64_t max_byte
 
 	while (rc == 0 && (rc = archive_in_next(in, NULL, &e)) > 0)
 		rc = 0;
+	archive_in_close(in);
 	if (rc && !*e.text)
 		rc = -1; /* an error without a sentence */
 	return rc;
