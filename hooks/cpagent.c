@@ -88,7 +88,8 @@ int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_va
 		n = 0;
 	rc = life_counts(cp) ? put_counted(cp, key, vars, n) : arena_put(cp->arena, key, as_arena(vars), n, NULL);
 	if (rc == -EINVAL && bad_vars("cpa_checkpoint", key, vars, n) == 0)
-		return fail(CPA_ERR_ARG, "cpa_checkpoint: key %s: it is not UTF-8, or its variables are too large", key);
+		return fail(CPA_ERR_ARG, "cpa_checkpoint: key %s: it is not UTF-8, or its variables are too large",
+			    key);
 	if (rc == -EINVAL)
 		return CPA_ERR_ARG;
 	return rc ? fail_arena(rc, "key", key) : carry(cp, key, level);

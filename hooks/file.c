@@ -156,7 +156,8 @@ static int commit_file(cpa *cp, const char *key, int level, const char *path)
 	} else if (rc == -ENOENT) {
 		rc = fail(CPA_ERR_KEY, "cpa_file_done: key %s: nothing was written to %s", key, path);
 	} else if (rc == -ESTALE) {
-		rc = fail(CPA_ERR_SYSTEM, "cpa_file_done: key %s: %s is still being written; close it first", key, path);
+		rc = fail(CPA_ERR_SYSTEM, "cpa_file_done: key %s: %s is still being written; close it first", key,
+			  path);
 	} else {
 		rc = fail_arena(rc, "cpa_file_done: file", path);
 	}
@@ -175,7 +176,8 @@ int cpa_file_done(cpa *cp, const char *key, int level)
 	if (cp->routes)
 		f = take_out(cp->routes, key, NULL);
 	if (!f)
-		return fail(CPA_ERR_KEY, "cpa_file_done: key %s: this process has no file for it from cpa_route_file()", key);
+		return fail(CPA_ERR_KEY, "cpa_file_done: key %s: this process has no file for it; call cpa_route_file()",
+			    key);
 	rc = commit_file(cp, key, level, f->path);
 	if (rc) {
 		put_in(cp->routes, f);
@@ -209,7 +211,8 @@ static int take_content(struct taker *t, struct arena *a, const char *key, uint6
 			return rc;
 		v.data = f->c.data;
 		rc = arena_get(a, key, &v, 1, version, NULL, &f->misfit);
-		if (rc != -EMEDIUMTYPE || f->misfit.absent || f->misfit.type != ARENA_BYTES || f->misfit.count == v.count)
+		if (rc != -EMEDIUMTYPE || f->misfit.absent || f->misfit.type != ARENA_BYTES ||
+		    f->misfit.count == v.count)
 			return rc;
 		v.count = f->misfit.count;
 	}
@@ -240,7 +243,7 @@ int cpa_restore_file(cpa *cp, const char *key, int level, char *path, size_t siz
 	if (!rc)
 		rc = restore_with(cp, key, level, &f.t);
 	if (rc == CPA_ERR_VAR)
-		rc = fail(CPA_ERR_VAR, "key %s: it was not written by cpa_file_done(): it has no variable file of bytes", key);
+		rc = fail(CPA_ERR_VAR, "key %s: it holds no file: it was not written by cpa_file_done()", key);
 	if (rc > 0)
 		skipped = rc;
 	if (rc >= 0)

@@ -1,6 +1,6 @@
-/* Where routed files lie, and how they are called: DIR/files/KEY.PIDNS.PID.MARK.KIND. DIR is the arena's directory when an
- * agent made it for one job, else a private arena has a directory of its own beside it. MARK tells this process from one
- * that had its pid in an earlier life. */
+/* Where routed files lie, and how they are called: KEY.PIDNS.PID.MARK.KIND in the directory "files" beside the arena
+ * that an agent made for one job, or in one of a private arena's own, ARENA.files. MARK tells this process from one that
+ * had its pid in an earlier life. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -159,7 +159,7 @@ int file_place(const cpa *cp, const char *key, const char *kind, char path[FILE_
 		return rc;
 	sweep(dir, &me, is_served(cp));
 	key_name(key, name);
-	snprintf(path, FILE_PATH_MAX, "%s/%s.%llu.%d.%x.%s", dir, name, (unsigned long long)me.space, (int)me.pid, me.mark,
-		 kind);
+	snprintf(path, FILE_PATH_MAX, "%s/%s.%llu.%d.%x.%s", dir, name, (unsigned long long)me.space, (int)me.pid,
+		 me.mark, kind);
 	return 0;
 }

@@ -21,6 +21,8 @@ static int ask_failed(const char *call, int rc, const struct arena_ask *answer, 
 
 	if (rc == -ENOTCONN)
 		return fail(CPA_ERR_LEVEL, "%s: no agent serves this arena; start the program with cpagent run", call);
+	if (rc == -EACCES)
+		return fail(CPA_ERR_DENIED, "%s: the arena may only be read; open it as the user that it belongs to", call);
 	if (rc == -ETIMEDOUT)
 		return fail(CPA_ERR_TIMEOUT, "%s: the agent did not answer within %g s", call, timeout_s);
 	if (rc < 0)

@@ -165,7 +165,8 @@ int cpa_set_due(cpa *cp, double every_s, double mtbf_s)
 	if (!cp)
 		return fail(CPA_ERR_ARG, "cpa_set_due: no handle; has cpa_open() failed?");
 	if (!(every_s >= 0 && every_s <= LONGEST_S && mtbf_s >= 0 && mtbf_s <= LONGEST_S))
-		return fail(CPA_ERR_ARG, "cpa_set_due: %g s, %g s: intervals go from 0 to %g s", every_s, mtbf_s, LONGEST_S);
+		return fail(CPA_ERR_ARG, "cpa_set_due: %g s, %g s: intervals go from 0 to %g s", every_s, mtbf_s,
+			    LONGEST_S);
 	notice(cp);
 	l = life_of(cp);
 	if (!l)

@@ -135,7 +135,8 @@ static int make_stack(void)
 
 	if (has_stack || (sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE)))
 		return 0;
-	at = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	at = mmap(NULL, GUARD_BYTES + STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK,
+		  -1, 0);
 	if (at == MAP_FAILED)
 		return -ENOMEM;
 	stack.ss_sp = at + GUARD_BYTES;

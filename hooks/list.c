@@ -31,7 +31,8 @@ static const char *put_text(char **to, const char *text)
 
 static const char *how_word(uint32_t how)
 {
-	static const char *const words[] = {[ARENA_PLAIN] = "", [ARENA_WHOLE] = "whole copy", [ARENA_DIRTY] = "dirty pages"};
+	static const char *const words[] = {
+		[ARENA_PLAIN] = "", [ARENA_WHOLE] = "whole copy", [ARENA_DIRTY] = "dirty pages"};
 
 	return how < sizeof words / sizeof *words ? words[how] : "";
 }

@@ -89,12 +89,12 @@ static int bad_name(const char *name)
 	size_t bytes = strnlen(name, NAME_BYTES + 1);
 
 	if (bytes == 0 || bytes > NAME_BYTES || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return fail(CPA_ERR_ARG, "cpa_open: a name is a file name of 1 to %d bytes; give one to cpa_open_named()",
-			    NAME_BYTES);
+		return fail(CPA_ERR_ARG,
+			    "cpa_open: a name is a file name of 1 to %d bytes; give one to cpa_open_named()", NAME_BYTES);
 	for (; *c; c++)
 		if (*c < ' ' || *c == 0x7f || *c == '/')
-			return fail(CPA_ERR_ARG, "cpa_open: a name has neither '/' nor control characters; give another "
-						 "one to cpa_open_named()");
+			return fail(CPA_ERR_ARG, "cpa_open: a name has neither '/' nor control characters; give "
+						 "another one to cpa_open_named()");
 	return 0;
 }
 
@@ -155,8 +155,8 @@ static int make_absolute(char path[PLACE_MAX])
 	if (*path == '/')
 		return 0;
 	if (!getcwd(cwd, sizeof cwd))
-		return fail(CPA_ERR_SYSTEM, "arena %s: the current directory has no path: %s; name the arena by a path that "
-					    "begins with /", path, strerror(errno));
+		return fail(CPA_ERR_SYSTEM, "arena %s: the current directory has no path: %s; name the arena by its "
+					    "whole path", path, strerror(errno));
 	memcpy(relative, path, PLACE_MAX);
 	return path_put(path, cwd, "/", relative);
 }
@@ -179,8 +179,8 @@ static int cannot_map(const char *path, int rc)
 		return fail(CPA_ERR_DENIED, "arena %s: it is a symbolic link; name the file itself", path);
 	case -EACCES:
 	case -EPERM:
-		return fail(CPA_ERR_DENIED, "arena %s: permission denied; open it as the user that it belongs to, or name "
-					    "a directory of your own", path);
+		return fail(CPA_ERR_DENIED, "arena %s: permission denied; open it as the user that it belongs to, or "
+					    "name a directory of your own", path);
 	case -EPROTO:
 		return fail(CPA_ERR_BROKEN, "arena %s: the file is damaged, or no arena; move it away to begin with an "
 					    "empty one", path);
@@ -188,8 +188,8 @@ static int cannot_map(const char *path, int rc)
 		return fail(CPA_ERR_FORMAT, "arena %s: it was made by another version of the library; end the program "
 					    "with that version, or move the file away", path);
 	case -ENOMEM:
-		return fail(CPA_ERR_MEMORY, "arena %s: there is no address space for it; raise the limit (ulimit -v), or "
-					    "give a smaller budget to cpa_open_named()", path);
+		return fail(CPA_ERR_MEMORY, "arena %s: there is no address space for it; raise the limit (ulimit -v), "
+					    "or give a smaller budget to cpa_open_named()", path);
 	default:
 		return fail_arena(rc, "arena", path);
 	}
@@ -217,6 +217,6 @@ int place_map(const struct place *p, struct arena **a)
 	owner = (unsigned)(*a)->owner;
 	arena_unmap(*a);
 	*a = NULL;
-	return fail(CPA_ERR_DENIED, "arena %s: it belongs to another user (uid %u); name a directory of your own", p->path,
-		    owner);
+	return fail(CPA_ERR_DENIED, "arena %s: it belongs to another user (uid %u); name a directory of your own",
+		    p->path, owner);
 }

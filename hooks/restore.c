@@ -26,11 +26,13 @@ static int fetch_failed(const char *key, int level, int rc, const struct arena_a
 	const char *why = answer->why;
 
 	if (rc == -ENOTCONN)
-		return fail(CPA_ERR_LEVEL, "key %s: no agent is there to bring it from level %d; start the program with "
-					   "cpagent run", key, level);
+		return fail(CPA_ERR_LEVEL,
+			    "key %s: no agent is there to bring it from level %d; start the program with cpagent run",
+			    key, level);
 	if (rc == -ETIMEDOUT)
-		return fail(CPA_ERR_TIMEOUT, "key %s: the agent did not bring it from level %d within %d s; see cpagent "
-					     "status", key, level, FETCH_S);
+		return fail(CPA_ERR_TIMEOUT,
+			    "key %s: the agent did not bring it from level %d within %d s; see cpagent status", key,
+			    level, FETCH_S);
 	if (rc == -ESTALE)
 		return fail(CPA_ERR_BUSY, "key %s: other processes of this job fetch so many keys that this one was "
 					  "replaced again and again", key);
@@ -167,6 +169,7 @@ int cpa_restore_version(cpa *cp, const char *key, uint64_t version, const struct
 	if (rc == -EMEDIUMTYPE)
 		return misfit(key, vars, &v.misfit);
 	if (rc == -ENOENT)
-		return fail(CPA_ERR_KEY, "key %s: version %llu is not kept on this node", key, (unsigned long long)version);
+		return fail(CPA_ERR_KEY, "key %s: version %llu is not kept on this node", key,
+			    (unsigned long long)version);
 	return fail_arena(rc, "key", key);
 }

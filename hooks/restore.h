@@ -4,13 +4,14 @@
 
 #include "hooks/internal.h"
 
-/* How a version is copied out of whichever arena has it. take() returns what arena_get() does; version 0: the newest. */
+/* How a version is copied out of whichever arena has it. take() returns what arena_get() does; version 0: the
+ * newest. */
 struct taker {
 	int (*take)(struct taker *t, struct arena *a, const char *key, uint64_t version);
 };
 
-/* Find key's version for level and let t take it. As cpa_restore_vars(); CPA_ERR_VAR without a sentence: take() returned
- * -EMEDIUMTYPE and knows why. */
+/* Find key's version for level and let t take it. As cpa_restore_vars(); after CPA_ERR_VAR take() knows better why: it
+ * returned -EMEDIUMTYPE. */
 int restore_with(cpa *cp, const char *key, int level, struct taker *t);
 
 /* The same from the agent: the newest version that level (0: the nearest) has. -ENOENT: none does; -EBADE: *answer says

@@ -1,5 +1,5 @@
-/* The hooks as a program uses them: macros and types, errors that name what does not fit, versions, lists, fork; and the
- * example that is killed and goes on. */
+/* The hooks as a program uses them: macros and types, errors that name what does not fit, versions, lists, fork; and
+ * the example that is killed and goes on. */
 #include <errno.h>
 #include <complex.h>
 #include <limits.h>
@@ -47,7 +47,8 @@ static cpa *opened(void)
 		for (int i = 0; i < 5; i++)                                                         \
 			CU_ASSERT(many2[i] == many[i]);                                             \
 		CU_ASSERT_EQUAL_FATAL(cpa_query(cp, #ctype, &e), 0);                                \
-		CU_ASSERT(e->n == 5 && e->vars[0].type == (code) && e->vars[4].type == (code) && e->vars[1].count == 5); \
+		CU_ASSERT(e->n == 5 && e->vars[0].type == (code) && e->vars[4].type == (code));     \
+		CU_ASSERT_EQUAL(e->vars[1].count, 5);                                               \
 		CU_ASSERT_EQUAL(sizeof(ctype), cpa_type_size(code));                                \
 		cpa_list_free(e);                                                                   \
 	} while (0)
@@ -101,8 +102,10 @@ static void texts_bytes_and_tables_come_back_as_they_were(void)
 	void *raw = text, *raw2 = text2;
 	cpa *cp = opened();
 
-	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "k", 1, CPA_STRING(text), CPA_BYTES(s), CPA_ARRAY(&grid[0][0][0], 12), CPA_VAR(c)), 0);
-	CU_ASSERT_EQUAL(cpa_restore(cp, "k", 0, CPA_STRING(text2), CPA_BYTES(s2), CPA_ARRAY(&grid2[0][0][0], 12), CPA_VAR(c2)), 0);
+	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "k", 1, CPA_STRING(text), CPA_BYTES(s), CPA_ARRAY(&grid[0][0][0], 12),
+				       CPA_VAR(c)), 0);
+	CU_ASSERT_EQUAL(cpa_restore(cp, "k", 0, CPA_STRING(text2), CPA_BYTES(s2), CPA_ARRAY(&grid2[0][0][0], 12),
+				    CPA_VAR(c2)), 0);
 	CU_ASSERT(s2.a == 4 && strcmp(s2.b, "ab") == 0 && c2 == GREEN);
 	CU_ASSERT_EQUAL(memcmp(text, text2, sizeof text), 0);
 	CU_ASSERT_EQUAL(memcmp(grid, grid2, sizeof grid), 0);
@@ -138,7 +141,8 @@ static void nothing_is_written_past_the_end_or_in_part(void)
 		CU_ASSERT_EQUAL(cpa_restore(cp, "k", 0, CPA_NAMED("u", to, n), CPA_NAMED("last", &last2, 1)), 0);
 		CU_ASSERT(memcmp(from, to, n) == 0 && last2 == 'l');
 		last2 = 0;
-		CU_ASSERT_EQUAL(cpa_restore(cp, "k", 0, CPA_NAMED("last", &last2, 1), CPA_NAMED("u", shorter, n - 1)), CPA_ERR_VAR);
+		CU_ASSERT_EQUAL(cpa_restore(cp, "k", 0, CPA_NAMED("last", &last2, 1), CPA_NAMED("u", shorter, n - 1)),
+				CPA_ERR_VAR);
 		CU_ASSERT_EQUAL(last2, 0); /* nor was the variable that did fit */
 		munmap(from + n - (2 << 20), 3 << 20);
 		munmap(to + n - (2 << 20), 3 << 20);
@@ -164,6 +168,13 @@ static void a_full_arena_says_so_and_keeps_the_version_before(void)
 	cpa_close(cp);
 }
 
+static int read_version(cpa *cp, uint64_t version, int *y, uint64_t count)
+{
+	const struct cpa_var v = CPA_NAMED("x", y, count);
+
+	return cpa_restore_version(cp, "k", version, &v, 1);
+}
+
 static void so_many_versions_are_kept_and_can_be_read(void)
 {
 	struct cpa_entry *e;
@@ -174,18 +185,19 @@ static void so_many_versions_are_kept_and_can_be_read(void)
 	for (x = 1; x <= 10; x++)
 		CU_ASSERT_EQUAL(cpa_checkpoint(cp, "k", 1, CPA_VAR(x)), 0);
 	for (x = 8; x <= 10; x++) {
-		CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", (uint64_t)x, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), 0);
+		CU_ASSERT_EQUAL(read_version(cp, (uint64_t)x, &y, 1), 0);
 		CU_ASSERT_EQUAL(y, x);
 	}
 	/* one more is there until it is written over */
-	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 6, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_KEY);
+	CU_ASSERT_EQUAL(read_version(cp, 6, &y, 1), CPA_ERR_KEY);
 	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_KEY), "key k: version 6 is not kept on this node");
-	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 11, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_KEY);
-	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 0, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_ARG);
-	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 9, &(struct cpa_var)CPA_NAMED("x", &y, 2), 1), CPA_ERR_VAR);
-	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_VAR), "key k: variable x: the checkpoint has 1 i32, the program 2 i32");
+	CU_ASSERT_EQUAL(read_version(cp, 11, &y, 1), CPA_ERR_KEY);
+	CU_ASSERT_EQUAL(read_version(cp, 0, &y, 1), CPA_ERR_ARG);
+	CU_ASSERT_EQUAL(read_version(cp, 9, &y, 2), CPA_ERR_VAR);
+	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_VAR),
+			       "key k: variable x: the checkpoint has 1 i32, the program 2 i32");
 	CU_ASSERT_EQUAL(cpa_keep(cp, "k", 1), 0);
-	CU_ASSERT_EQUAL(cpa_restore_version(cp, "k", 8, &(struct cpa_var)CPA_NAMED("x", &y, 1), 1), CPA_ERR_KEY);
+	CU_ASSERT_EQUAL(read_version(cp, 8, &y, 1), CPA_ERR_KEY);
 	CU_ASSERT_EQUAL_FATAL(cpa_query(cp, "k", &e), 0);
 	CU_ASSERT_EQUAL(e->version, 10);
 	cpa_list_free(e);

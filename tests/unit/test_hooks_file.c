@@ -84,7 +84,8 @@ static void a_file_becomes_a_version_and_a_file_again(void)
 	CU_ASSERT_EQUAL(cpa_restore_file(cp, "mesh", 1, again, sizeof again), 0);
 	CU_ASSERT(has(again, "second, longer"));
 	CU_ASSERT_EQUAL_FATAL(cpa_query(cp, "mesh", &e), 0);
-	CU_ASSERT(e->version == 2 && e->bytes == 14 && e->n == 1 && e->vars[0].type == CPA_BYTE && e->vars[0].count == 14);
+	CU_ASSERT(e->version == 2 && e->bytes == 14 && e->n == 1);
+	CU_ASSERT(e->vars[0].type == CPA_BYTE && e->vars[0].count == 14);
 	CU_ASSERT_STRING_EQUAL(e->vars[0].name, "file");
 	cpa_list_free(e);
 	cpa_close(cp);
@@ -173,7 +174,8 @@ static void calls_that_make_no_sense_are_refused(void)
 
 static void any_key_makes_a_file_name(void)
 {
-	static const char *const keys[] = {"a/b", "..", ".", "a b\n", "\xc3\xa9\xc3\xa9", "x.1.2.3.part", "%41", "A", "-"};
+	static const char *const keys[] = {"a/b", "..", ".", "a b\n", "\xc3\xa9\xc3\xa9", "x.1.2.3.part",
+					   "%41", "A", "-"};
 	char path[64][4096], longest[2][CPA_KEY_MAX + 1];
 	size_t n = sizeof keys / sizeof *keys, i, j;
 	cpa *cp = opened();
@@ -406,7 +408,8 @@ static void another_users_directory_is_not_used(void)
 static const struct test tests[] = {
 	{"a file becomes a version, and a file again", a_file_becomes_a_version_and_a_file_again},
 	{"a program may change its directory", a_program_may_change_its_directory},
-	{"an empty file is a checkpoint, and a missing one is none", an_empty_file_is_a_checkpoint_and_a_missing_one_is_none},
+	{"an empty file is a checkpoint, and a missing one is none",
+	 an_empty_file_is_a_checkpoint_and_a_missing_one_is_none},
 	{"a file that does not fit stays, and the version before stands",
 	 a_file_that_does_not_fit_stays_and_the_version_before_stands},
 	{"calls that make no sense are refused", calls_that_make_no_sense_are_refused},

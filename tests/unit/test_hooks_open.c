@@ -221,7 +221,9 @@ static int finds_one_of_root(void)
 
 static int may_not_even_read(void)
 {
-	return become(SOMEBODY) == 0 && refused(planted, NULL, 0, "permission denied", planted) == CPA_ERR_DENIED ? 0 : 1;
+	if (become(SOMEBODY))
+		return 1;
+	return refused(planted, NULL, 0, "permission denied", planted) == CPA_ERR_DENIED ? 0 : 2;
 }
 
 static int has_no_place(void)
@@ -232,7 +234,8 @@ static int has_no_place(void)
 		return 1;
 	if (refused(dir, "n", 0, "cannot be made", "directory of your own") != CPA_ERR_DENIED)
 		return 2;
-	return refused(in_dir("below/it", path), "n", 0, "cannot be made", "directory of your own") == CPA_ERR_DENIED ? 0 : 3;
+	in_dir("below/it", path);
+	return refused(path, "n", 0, "cannot be made", "directory of your own") == CPA_ERR_DENIED ? 0 : 3;
 }
 
 static void another_users_arena_is_not_used(void)
