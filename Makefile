@@ -78,9 +78,10 @@ $(B)/cpinit: $(CPINIT_SRC) $(wildcard agent/init/*.h)
 	@echo "  LD    $@"
 	@$(CC) $(CPPFLAGS) -std=gnu11 -Os $(WARN) -static -s -o $@ $(CPINIT_SRC)
 
+# never unloaded: its signal handlers and exit function stay
 $(B)/libcpagent.so: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@echo "  LD    $@"
-	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,libcpagent.so.1 -o $@ $^
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,libcpagent.so.1 -Wl,-z,nodelete -o $@ $^
 	@ln -sf libcpagent.so $(B)/libcpagent.so.1
 
 # what libcpagent loads for cpa_save and cpa_load, so that it depends on nothing but libc itself
