@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness
@@ -18,6 +19,7 @@ if __name__ == "__main__":
 import cpagent
 
 SEED = int(os.environ.get("CPA_EXAMPLES_SEED", random.randrange(10**6)))
+CLOCK_REALTIME_COARSE = 5  # what versions are timed by
 KILLS = 6
 TRIES = 60
 
@@ -224,9 +226,11 @@ def test_callbacks_does_no_step_twice(scratch):
     with Program([example("callbacks"), "100000000", scratch]) as program:
         assert next(program.lines()) == "started at step 0"
         wait_for_key(scratch, "callbacks", "state")
+        killed = time.clock_gettime(CLOCK_REALTIME_COARSE)
         os.kill(program.process.pid, signal.SIGTERM)
         assert program.process.wait() == -signal.SIGTERM
     with cpagent.open(scratch, name="callbacks") as cp:
+        assert cp.keys() == ["state"] and cp.query("state").time >= killed  # taken because of the signal
         step = cp.restore("state")["step"]
     assert step > 0
     began, ended = run(example("callbacks"), str(step + 5), scratch)
