@@ -68,7 +68,8 @@ struct cli_command {
 extern const struct cli_command *const cli_commands[]; /* ends with NULL */
 extern const struct cli_command cli_cmd_run, cli_cmd_ps, cli_cmd_status, cli_cmd_logs, cli_cmd_wait,
         cli_cmd_signal, cli_cmd_stop, cli_cmd_checkpoint, cli_cmd_restore, cli_cmd_history, cli_cmd_keys,
-        cli_cmd_get, cli_cmd_save, cli_cmd_interval, cli_cmd_register, cli_cmd_keygen, cli_cmd_doctor;
+        cli_cmd_get, cli_cmd_save, cli_cmd_interval, cli_cmd_register, cli_cmd_keygen, cli_cmd_doctor,
+        cli_cmd_show, cli_cmd_verify;
 
 /* Read argv into *a (owned; cli_args_free) and the global options into c. 0; 1: --help was printed; ERR_USAGE. */
 int cli_args_read(struct cli *c, const struct cli_command *cmd, int argc, char **argv, struct cli_args *a,

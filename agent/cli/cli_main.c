@@ -8,13 +8,14 @@
 #include "agent/version.h"
 
 const struct cli_command *const cli_commands[] = {
-	&cli_cmd_run,  &cli_cmd_ps,         &cli_cmd_status,   &cli_cmd_logs,    &cli_cmd_wait,   &cli_cmd_signal,
-	&cli_cmd_stop, &cli_cmd_checkpoint, &cli_cmd_restore,  &cli_cmd_history, &cli_cmd_keys,   &cli_cmd_get,
-	&cli_cmd_save, &cli_cmd_interval,   &cli_cmd_register, &cli_cmd_keygen,  &cli_cmd_doctor, NULL,
+	&cli_cmd_run,      &cli_cmd_ps,       &cli_cmd_status,     &cli_cmd_logs,    &cli_cmd_wait,
+	&cli_cmd_signal,   &cli_cmd_stop,     &cli_cmd_checkpoint, &cli_cmd_restore, &cli_cmd_history,
+	&cli_cmd_keys,     &cli_cmd_get,      &cli_cmd_save,       &cli_cmd_show,    &cli_cmd_verify,
+	&cli_cmd_interval, &cli_cmd_register, &cli_cmd_keygen,     &cli_cmd_doctor,  NULL,
 };
 
 /* Promised for later: named, so that nobody looks for a spelling error. */
-static const char *const later[] = { "top", "migrate", "put", "delete", "load", "show", "verify", "drain" };
+static const char *const later[] = { "top", "migrate", "put", "delete", "load", "drain" };
 
 static void usage(void)
 {
