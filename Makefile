@@ -136,6 +136,7 @@ $(B)/tests/unit/snapshot_job: tests/unit/snapshot_job.c
 	@mkdir -p $(@D)
 	@$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -MMD -MP -MF $@.d -o $@ $<
 $(B)/tests/unit/test_fence: | $(B)/cpfence
+$(B)/tests/unit/test_archive_hooks: | $(B)/libcpagent-archive.so.1
 
 # ---- objects -------------------------------------------------------------------------------------
 $(B)/%.o: %.c | $(PROTO_C)
