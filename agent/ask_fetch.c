@@ -192,7 +192,7 @@ static struct fetching *new_fetching(struct job *j, const struct arena_ask *ask)
 	core_copy(f->job, sizeof f->job, j->id);
 	core_copy(f->key, sizeof f->key, ask->text);
 	fs_path(f->aside, "%s/fetched", j->dir);
-	f->wish = (struct fetch_wish){ f->key, ask->number, budget > used ? budget - used : 0 };
+	f->wish = (struct fetch_wish){ f->key, ask->number, j->ahead, budget > used ? budget - used : 0 };
 	if (list_copies(j, f) == 0)
 		return f;
 	free_fetching(f);

@@ -126,6 +126,8 @@ void collect_go_on(struct agent *a, const char *name)
 void collect_fill_stock(struct agent *a, Cpa__Stock *s)
 {
 	struct origin *o = table_get(&a->collector->origins, s->spec->job);
+	if (o)
+		s->ahead = o->ahead;
 	if (o && o->above_generation == s->generation)
 		s->generation_level = o->generation_level;
 	if (o && o->above_keyset == s->keyset)
@@ -145,11 +147,13 @@ static struct origin *origin_of(struct collector *k, const char *job)
 	return o;
 }
 
-void collect_remember(struct collector *k, const char *job, const char *url)
+void collect_remember(struct collector *k, const char *job, const char *url, uint64_t ahead)
 {
 	struct origin *o = origin_of(k, job);
-	if (o)
-		core_copy(o->url, sizeof o->url, url);
+	if (!o)
+		return;
+	core_copy(o->url, sizeof o->url, url);
+	o->ahead = ahead;
 }
 
 /* Also of a job that no child lists any more: what is held of it is carried up all the same. */

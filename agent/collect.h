@@ -30,6 +30,7 @@ struct origin {
 	char job[CORE_UUID];
 	char url[CORE_URL];
 	uint64_t above_generation, above_keyset;
+	uint64_t ahead; /* as Stock has it */
 	uint32_t generation_level, keyset_level;
 };
 
@@ -60,7 +61,7 @@ struct offer *collect_offer_to_save(struct agent *a, const char *child, const ch
 void collect_go_on(struct agent *a, const char *child);
 /* The child's worker is done: what else is due? */
 void collect_next(struct child *c);
-void collect_remember(struct collector *k, const char *job, const char *url);
+void collect_remember(struct collector *k, const char *job, const char *url, uint64_t ahead);
 void collect_forget(struct collector *k, const char *job);
 
 #endif

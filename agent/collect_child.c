@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ahead.h"
 #include "agent/call.h"
 #include "agent/collect.h"
 #include "agent/ended.h"
@@ -42,7 +43,10 @@ struct round {
 	size_t n_got;
 	char (*gone)[CORE_UUID]; /* dropped here */
 	size_t n_gone;
-	char (*seen)[CORE_UUID];
+	struct seen {
+		char job[CORE_UUID];
+		uint64_t ahead;
+	} * seen;
 	size_t n_seen;
 	char after[CORE_UUID];   /* the next page of what there is */
 	struct save_wait *waits; /* owned */
@@ -202,7 +206,8 @@ static int take_stock(struct round *r, const Cpa__Stock *s)
 		let_go(r, s);
 		return 0;
 	}
-	core_copy(r->seen[r->n_seen++], CORE_UUID, job);
+	core_copy(r->seen[r->n_seen].job, CORE_UUID, job);
+	r->seen[r->n_seen++].ahead = s->ahead;
 	if (s->generation || s->keyset)
 		rc = keep_spec(r, s, &e);
 	if (rc == 0 && s->keyset)
@@ -218,7 +223,7 @@ static int take_stock(struct round *r, const Cpa__Stock *s)
 		return rc;
 	}
 	store_keep(store, job, CPA__WHAT__GENERATION, s->spec->keep ? s->spec->keep : 1, NULL);
-	store_keep(store, job, CPA__WHAT__KEYSET, 2, NULL);
+	ahead_keep(store, job, s->ahead);
 	return 0;
 }
 
@@ -331,7 +336,7 @@ static void done_round(void *ctx)
 	if (r->code < 0 && r->code != ERR_NO_AGENT)
 		log_warn("update_incomplete", "child=%s why=\"%s\"", c->name, r->err.text);
 	for (size_t i = 0; i < r->n_seen; i++)
-		collect_remember(k, r->seen[i], r->url);
+		collect_remember(k, r->seen[i].job, r->url, r->seen[i].ahead);
 	for (size_t i = 0; i < r->n_got; i++)
 		tell(r, &r->got[i]);
 	for (size_t i = 0; i < r->n_gone; i++)

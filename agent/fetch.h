@@ -38,6 +38,7 @@ int fetch_generation(struct agent *a, const Cpa__Holding *h, const char *job, co
 struct fetch_wish {
 	const char *key;
 	uint64_t version; /* this one; 0: whichever is there */
+	uint64_t ahead;   /* a keyset that may hold a later version than the newest one; 0: none */
 	uint64_t room;    /* bytes that the file may take */
 };
 struct fetched_key {

@@ -157,20 +157,41 @@ static const Cpa__Key *find_key(const Cpa__Keyset *ks, const char *key, uint64_t
 	return NULL;
 }
 
-static int fetch_found(const struct fetch *f, const Cpa__Keyset *ks, const struct fetch_wish *w, const char *path,
-                       struct fetched_key *out, struct err *e)
+static int write_found(const struct fetch *f, const struct manifest *m, const Cpa__Key *k,
+                       const struct fetch_wish *w, const char *path, struct fetched_key *out, struct err *e)
 {
-	const Cpa__Key *k = find_key(ks, w->key, w->version);
 	char need[UNITS_TEXT_MAX], room[UNITS_TEXT_MAX];
-	if (!k)
-		return err_set(e, ERR_NOT_FOUND, "key %s is not among those it holds", w->key);
 	uint64_t budget = k->bytes + k->bytes / 256 + k->n_vars * VAR_BYTES + ARENA_SPARE;
 	if (budget > w->room)
 		return err_set(e, ERR_FAILED,
 		               "key %s takes %s and this node has %s left for checkpoints (--memory)", w->key,
 		               units_size_text(k->bytes, need), units_size_text(w->room, room));
 	*out = (struct fetched_key){ k->version, budget };
-	return write_arena(f, ks, k, budget, path, e);
+	return write_arena(f, m->keys, k, budget, path, e);
+}
+
+/* The later version of the two; what comes from before a restore counts only if it is later. */
+static int fetch_later(struct fetch *newest, const struct manifest *m, const struct fetch_wish *w,
+                       const char *path, struct fetched_key *out, struct err *e)
+{
+	const Cpa__Key *k = find_key(m->keys, w->key, w->version), *old = NULL;
+	struct fetch before = *newest;
+	struct manifest past = { 0 };
+	scoped_free uint8_t *sealed = NULL;
+	size_t len;
+	before.number = w->ahead;
+	if (w->ahead && w->ahead < newest->number && fetch_manifest(&before, &sealed, &len, &past, NULL) == 0)
+		old = find_key(past.keys, w->key, w->version);
+	int rc;
+	if (old && (!k || old->version > k->version))
+		rc = write_found(&before, &past, old, w, path, out, e);
+	else if (k)
+		rc = write_found(newest, m, k, w, path, out, e);
+	else
+		rc = err_set(e, ERR_NOT_FOUND, "key %s is not among those it holds", w->key);
+	if (past.keys)
+		manifest_free(&past);
+	return rc;
 }
 
 int fetch_key(struct agent *a, const Cpa__Holding *h, const char *job, const struct fetch_wish *w,
@@ -181,7 +202,7 @@ int fetch_key(struct agent *a, const Cpa__Holding *h, const char *job, const str
 	int rc = fetch_newest(&f, &m, e);
 	if (rc < 0)
 		return rc;
-	rc = fetch_found(&f, m.keys, w, path, out, e);
+	rc = fetch_later(&f, &m, w, path, out, e);
 	if (rc < 0)
 		unlink(path);
 	manifest_free(&m);

@@ -45,6 +45,7 @@ int job_save(struct job *j, struct err *e)
 	local.failures = j->failures;
 	local.ran_ns = (uint64_t)j->ran_ns;
 	local.started_ns = j->started_ns;
+	local.ahead = j->ahead;
 	local.held = j->held;
 	local.n_held = j->n_held;
 
@@ -68,6 +69,7 @@ static void take_local(struct job *j, Cpa__Local *l)
 	j->keyset_level = l->keyset_level;
 	j->keyset_held = l->keyset_held;
 	j->stopping = l->stopped;
+	j->ahead = l->ahead;
 	j->failures = l->failures;
 	j->ran_ns = (int64_t)l->ran_ns;
 	j->started_ns = l->started_ns;

@@ -245,6 +245,9 @@ static void started(struct job *j, struct start *s)
 	j->pid = s->pid;
 	j->started_ns = clock_boot_ns();
 	j->restored_from = s->used == SOURCE_SNAPSHOT ? s->number : 0;
+	const struct gen *g = j->restored_from ? job_gen_find(j, j->restored_from) : NULL;
+	if (g)
+		keyset_restored(j, g->g->time_ns);
 	interval_set(&j->every, (int64_t)j->spec->every_ns, j->spec->every_ns > 0, j->started_ns);
 	if (!s->first && s->used != SOURCE_ANEW)
 		snprintf(why, sizeof why, "from %s %llu", source_kind_name(s->used),

@@ -99,6 +99,8 @@ struct job {
 	Cpa__Keyset *keyset;     /* owned; NULL: none made yet */
 	uint32_t keyset_level;   /* the highest level that holds keyset_held */
 	uint64_t keyset_held;
+	uint64_t ahead;              /* a keyset above that a process restore fell behind; 0: none */
+	uint64_t keyset_base;        /* what was made up to here is of the life before a process restore */
 	uint64_t n_keys, keys_bytes; /* as last looked at, for ps */
 	bool by_keys;
 

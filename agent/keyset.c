@@ -281,9 +281,23 @@ static Cpa__Keyset *earlier(struct job *j, uint64_t serial)
 	return NULL;
 }
 
+void keyset_restored(struct job *j, int64_t time_ns)
+{
+	j->ahead = 0;
+	j->keyset_base = j->last_keyset;
+	for (size_t i = 0; i < j->n_held; i++) {
+		const Cpa__Holding *h = j->held[i];
+		if (h->what == CPA__WHAT__KEYSET && !h->bad && h->time_ns > time_ns && h->number > j->ahead)
+			j->ahead = h->number;
+	}
+}
+
 void keyset_held(struct job *j, uint64_t serial, uint32_t level)
 {
 	struct arena_reader r;
+	/* the numbers of its versions stand for others in this life */
+	if (serial <= j->keyset_base)
+		return;
 	struct arena_keys keys = { 0 };
 	bool newest = j->keyset && j->keyset->serial == serial;
 	bool overtaken = j->keyset_held > serial && j->keyset_level >= level;

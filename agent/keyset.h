@@ -36,6 +36,10 @@ struct keyset_made {
 };
 int keyset_make(struct job *j, struct keyset_made *made, struct err *e);
 
+/* The process is back from a snapshot of that time (CLOCK_REALTIME), and its arena with it: what levels above hold
+ * that is newer stays readable until this life has come past it. */
+void keyset_restored(struct job *j, int64_t time_ns);
+
 /* Write into the arena which level holds the versions of this keyset, and wake who waits for it. */
 void keyset_held(struct job *j, uint64_t serial, uint32_t level);
 

@@ -134,6 +134,7 @@ static Cpa__Stock *stock_of(struct job *j, Cpa__Stock *s)
 	s->keyset = j->keyset ? j->keyset->serial : 0;
 	s->keyset_level = s->keyset && j->keyset_held == s->keyset ? j->keyset_level : 1;
 	s->keyset_incarnation = j->keyset ? j->keyset->incarnation : 0;
+	s->ahead = j->ahead;
 	s->level = j->spec->level == 0 ? 0 : j->want_level > j->spec->level ? j->want_level : j->spec->level;
 	return s;
 }

@@ -47,22 +47,42 @@ static int fetch_failed(const char *key, int level, int rc, const struct arena_a
 	return fail(CPA_ERR_LEVEL, "key %s: level %d does not hold it%s%s", key, level, *why ? ": " : "", why);
 }
 
-/* From that level, or a higher one. What is still here and held there is the same: a version never changes. */
+/* Is this a process that came back from a snapshot, and has not committed key since? Then a level above may hold
+ * versions that it has not come to again. */
+static int may_be_behind(const cpa *cp, const char *key)
+{
+	const struct arena_header *h = cp->arena->head;
+	struct arena_reader r = {.fd = -1, .image = cp->arena->base, .image_bytes = cp->arena->file_bytes};
+	struct arena_key k = {0};
+	int behind;
+
+	if (__atomic_load_n(&h->start, __ATOMIC_RELAXED) != ARENA_FROM_SNAPSHOT || arena_read_open(&r) != 0)
+		return 0;
+	behind = arena_read_key(&r, key, &k) != 0 || k.incarnation < __atomic_load_n(&h->incarnation, __ATOMIC_RELAXED);
+	arena_key_free(&k);
+	return behind;
+}
+
+/* From that level, or a higher one. What is still here and held there is the same: in one life a version never
+ * changes. */
 static int from_level(cpa *cp, const char *key, int level, struct taker *t)
 {
 	struct arena_ask answer = {0};
 	struct arena_record *r;
-	uint64_t version = 0;
+	uint64_t version = 0, here;
 	int rc = -ENOENT;
 
 	if (arena_newest(cp->arena, key, &r))
 		version = held_version(r, (uint32_t)level);
-	if (version)
+	here = version;
+	if (version && !may_be_behind(cp, key))
 		rc = t->take(t, cp->arena, key, version);
 	if (rc == -ENOENT || rc == -EBADMSG)
 		rc = fetch(cp, (uint32_t)level, key, t, &version, &answer);
 	else
 		return fail_arena(rc, "key", key);
+	if (here && rc < 0 && rc != -EMEDIUMTYPE && t->take(t, cp->arena, key, here) >= 0)
+		return 0;
 	return rc >= 0 || rc == -EMEDIUMTYPE ? fail_arena(rc, "key", key) : fetch_failed(key, level, rc, &answer);
 }
 

@@ -81,8 +81,10 @@ def a_version_is_read_from_the_level_named(c, top, mid, n1, n2):
 @test
 def a_key_damaged_here_comes_from_the_level_above(c, top, mid, n1, n2):
     run(n1, "spoiled", "checkpoint", "state", 1, 200000, 1, "checkpoint", "state", 2, 200000, 2, "wait", "state", 2, 20,
-        "spoil", 1, 200000, "spoil", 2, 200000, "restore", "state", "fetch", "state", 0, 0, "until", flag(c, "spoiled"))
+        "spoil", 1, 200000, "spoil", 2, 200000, "restore", "state", "fetch", "state", 0, 0, "recall", "state", 0, 200000,
+        "until", flag(c, "spoiled"))
     found = wait_said(n1, "spoiled", "fetch")
+    assert wait_said(n1, "spoiled", "recall") == ["0", "2", "right"], said(n1, "spoiled")
     spoiled = [int(n) for n, in said(n1, "spoiled", "spoil")]
     assert sum(spoiled) >= 1 and spoiled[1] >= 1, spoiled
     assert said(n1, "spoiled", "restore")[0][0] != "0", said(n1, "spoiled")
@@ -243,3 +245,29 @@ def a_save_that_fails_is_an_error(c, top, mid, n1, n2):
     run(alone, "orphan", "save", 20)
     said_so = wait_said(alone, "orphan", "save")
     assert said_so[0] == "-1" and "parent" in said_so, said_so
+
+
+@test
+def a_process_restored_from_a_snapshot_still_reads_what_it_had_committed_after_it(c, top, mid, n1, n2):
+    others = [word for n in (1, 2, 3) for word in ("checkpoint", "other", n, 10, 2, "wait", "other", 2, 20)]
+    run(n1, "ahead", "checkpoint", "state", 1, 1000, 2, "wait", "state", 2, 20, "until", flag(c, "ahead"), *others, "restore",
+        "state", "fetch", "state", 2, 0, "recall", "state", 2, 1000, "checkpoint", "state", 2, 1000, 2, "wait", "state", 2, 20, "until",
+        flag(c, "ahead.end"), "checkpoint", "state", 3, 1000, 2, "wait", "state", 2, 20, "fetch", "state", 2, 0, mode="process")
+    wait_said(n1, "ahead", "wait")
+    n1.cli("checkpoint", "ahead")
+    raise_flag(c, "ahead")
+    wait_said(n1, "ahead", "wait", 5)
+    assert said(n1, "ahead", "fetch") == [["0", "1", "0", "1", "right"]]
+    assert said(n1, "ahead", "recall") == [["0", "1", "right"]]
+    os.unlink(flag(c, "ahead"))
+    n1.cli("restore", "--force", "--node", n2.agent_name, "ahead")
+    n2.wait_job("ahead", 20, incarnation=1, state="running")
+    raise_flag(c, "ahead")
+    assert wait_said(n2, "ahead", "fetch") == ["0", "2", "0", "2", "right"], said(n2, "ahead")
+    assert said(n2, "ahead", "restore")[-1] == ["0", "1", "right"], said(n2, "ahead")
+    assert wait_said(n2, "ahead", "recall") == ["0", "2", "right"], said(n2, "ahead")
+    raise_flag(c, "ahead.end")  # it goes on behind what the earlier life had
+    assert wait_said(n2, "ahead", "fetch", 2) == ["0", "4", "0", "3", "right"], said(n2, "ahead")
+    run(n2, "ahead.marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)
+    wait_said(n2, "ahead.marker", "wait")
+    assert len(keysets(mid, uuid(n2, "ahead"))) <= 2

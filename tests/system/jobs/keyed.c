@@ -1,10 +1,11 @@
-/* A job that does with its arena what its arguments say, one after the other. It speaks to the agent as libcpagent does, only
- * without that library's own ideas of what to do next:
+/* A job that does with its arena what its arguments say, one after the other. It speaks to the agent as libcpagent
+ * does, but without that library's own ideas of what to do next:
  *
  *	checkpoint KEY STEP COUNT LEVEL   commit {step, count, u[count]}; u follows from step
  *	wait KEY LEVEL SECONDS            until that level holds it
  *	fetch KEY LEVEL VERSION           ask the agent alone, and read what it brings
  *	restore KEY                       from its own arena
+ *	recall KEY LEVEL COUNT            cpa_restore(), which knows where to look
  *	spoil STEP COUNT                  flip a byte in every copy of that step's u in the arena
  *	interval UPDATE SAVE | periodic N | save SECONDS | register URL SECONDS
  *	until FILE                        wait for a file to be there
@@ -21,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hooks/cpagent.h"
 #include "lib/arena/mailbox.h"
 
 static struct arena *arena;
@@ -133,6 +135,19 @@ static void do_fetch(const char *key, uint32_t level, uint64_t version)
 		read_fetched(key);
 }
 
+static void do_recall(const char *key, int level, long many)
+{
+	static cpa *cp;
+	long step = -1, count = -1;
+	double *u = calloc((size_t)many + 1, sizeof *u);
+	int rc = cp || cpa_open(&cp, NULL) == 0
+			 ? cpa_restore(cp, key, level, CPA_VAR(step), CPA_VAR(count), CPA_NAMED("u", u, many))
+			 : -1;
+
+	printf("recall %d %ld %s\n", rc, step, rc >= 0 && count == many ? check(step, count, u) : cpa_strerror(rc));
+	free(u);
+}
+
 static void do_ask(enum arena_ask_kind kind, const char *what, const char *text, int64_t timeout)
 {
 	struct arena_ask q = {0};
@@ -171,6 +186,8 @@ static int step(char **v, int n)
 		return printf("wait %d\n", arena_wait(arena, v[1], (uint32_t)atol(v[2]), seconds(v[3]))), 4;
 	if (n >= 4 && !strcmp(v[0], "fetch"))
 		return do_fetch(v[1], (uint32_t)atol(v[2]), (uint64_t)atol(v[3])), 4;
+	if (n >= 4 && !strcmp(v[0], "recall"))
+		return do_recall(v[1], (int)atol(v[2]), atol(v[3])), 4;
 	if (n >= 2 && !strcmp(v[0], "restore"))
 		return printf("restore"), read_back(arena, v[1]), 2;
 	if (n >= 3 && !strcmp(v[0], "spoil"))
