@@ -16,7 +16,7 @@
 #define MANIFEST_KEY_BYTES 32
 #define MANIFEST_MAX ((size_t)256 << 20) /* bytes of one sealed manifest */
 #define MANIFEST_FILES_MAX 65536
-#define MANIFEST_KEYS_MAX 65536
+#define MANIFEST_KEYS_MAX (1 << 20)
 #define MANIFEST_NAME_MAX 255 /* of a file (with at most one directory in front), of a key, of a variable */
 
 /* Either kind, unpacked. Exactly one of the two pointers is set; owned, free with manifest_free(). */

@@ -138,7 +138,8 @@ int manifest_check_generation(const Cpa__Generation *gen, struct err *e)
 
 static int check_key(const Cpa__Key *k, uint64_t values, struct err *e)
 {
-	if (!k->key[0] || !printable(k->key, MANIFEST_NAME_MAX))
+	/* any text is a key, control characters and all: it names nothing outside its arena */
+	if (!k->key[0] || strnlen(k->key, MANIFEST_NAME_MAX + 1) > MANIFEST_NAME_MAX)
 		return err_set(e, ERR_FAILED, "it names a key that cannot be");
 	if (k->offset > values || k->bytes > values - k->offset)
 		return err_set(e, ERR_FAILED, "the key %s lies outside its %" PRIu64 " bytes of values", k->key,
@@ -147,7 +148,7 @@ static int check_key(const Cpa__Key *k, uint64_t values, struct err *e)
 		return err_set(e, ERR_FAILED, "the key %s has %zu variables, more than %d", k->key, k->n_vars,
 		               VARS_MAX);
 	for (size_t i = 0; i < k->n_vars; i++)
-		if (!printable(k->vars[i]->name, MANIFEST_NAME_MAX))
+		if (strnlen(k->vars[i]->name, MANIFEST_NAME_MAX + 1) > MANIFEST_NAME_MAX)
 			return err_set(e, ERR_FAILED, "the key %s has a variable without a usable name", k->key);
 	return 0;
 }

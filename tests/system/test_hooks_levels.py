@@ -271,3 +271,13 @@ def a_process_restored_from_a_snapshot_still_reads_what_it_had_committed_after_i
     run(n2, "ahead.marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)
     wait_said(n2, "ahead.marker", "wait")
     assert len(keysets(mid, uuid(n2, "ahead"))) <= 2
+
+
+@test
+def a_key_may_be_any_text(c, top, mid, n1, n2):
+    odd = ["schlüssel → 鍵", "tab\tand\nnewline\x7f", "../../etc/passwd", "x" * 255]
+    steps = [word for name in odd for word in ("checkpoint", name, 4, 50, 2, "wait", name, 2, 20, "fetch", name, 2, 0)]
+    run(n1, "odd", *steps)
+    wait_said(n1, "odd", "fetch", len(odd))
+    assert said(n1, "odd", "fetch") == [["0", "1", "0", "4", "right"]] * len(odd), said(n1, "odd")
+    assert sorted(k["key"] for k in n1.json("keys", "odd")["keys"]) == sorted(odd)
