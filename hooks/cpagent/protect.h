@@ -6,9 +6,14 @@
  *		cpa_checkpoint_protected(cp, "state", 1);
  *
  * What changed is known from the kernel (userfaultfd write-protection, Linux 6.7 or later). Where that cannot be had (an
- * older kernel, huge pages, memory shared with another process, small regions) a region is copied whole, with the
- * same result; cpa_tracking() says which and why. A fork()ed child may checkpoint the regions too; its first one is
- * whole. Regions are protected in one process: they are no part of the arena. */
+ * older kernel, a sandbox, huge pages, memory that is shared or of a file, regions below 64 KiB) a region is copied
+ * whole, with the same result; cpa_tracking() says which and why. CPAGENT_TRACKING=off in the environment copies all of
+ * them whole. A fork()ed child may checkpoint the regions too; its first one is whole, as is the first after a restore
+ * and after a snapshot of the process. Regions are protected in one process: they are no part of the arena.
+ *
+ * What is not seen: writes that no page table knows of, by a device into memory that was registered with it before
+ * (RDMA, fixed buffers of io_uring, O_DIRECT reads in flight, pinned memory of a GPU); a region is given to cpa_protect()
+ * again after those. What cannot be known: that a small block was given back with free(), when the C library keeps it. */
 #ifndef CPAGENT_PROTECT_H
 #define CPAGENT_PROTECT_H
 
@@ -18,7 +23,8 @@ extern "C" {
 
 /* Protect count elements of a type at data under a name of 1 to 255 bytes. Again with the same name: the region
  * has moved, or has another size or type; its next checkpoint is whole. The memory must stay mapped until
- * cpa_unprotect(): where it was unmapped, or moved by mremap() or realloc(), checkpoints fail with CPA_ERR_REGION.
+ * cpa_unprotect(): where it was unmapped, or moved by mremap() or realloc(), checkpoints fail with CPA_ERR_REGION until it
+ * is protected again. Regions may overlap. At most 4096.
  * CPA_ERR_ARG, CPA_ERR_REGION (not readable and writable memory), CPA_ERR_MEMORY. */
 CPA_API int cpa_protect(cpa *cp, const char *name, void *data, uint64_t count, int type);
 
@@ -27,7 +33,8 @@ CPA_API int cpa_unprotect(cpa *cp, const char *name);
 
 /* Commit all regions, or those named, as the next version of key: one atomic version, each region a variable of its
  * name, which cpa_restore() can read too. Errors as cpa_checkpoint_vars(), and CPA_ERR_REGION: a region was moved
- * or freed, cpa_strerror() names it, the version before stands. */
+ * or freed, cpa_strerror() names it, the version before stands. Threads take turns. CPA_ERR_BUSY: from a handler that
+ * interrupted such a call. */
 CPA_API int cpa_checkpoint_protected(cpa *cp, const char *key, int level);
 CPA_API int cpa_checkpoint_regions(cpa *cp, const char *key, int level, const char *const *names, size_t n);
 

@@ -218,6 +218,31 @@ static void a_static_array_is_tracked_but_for_its_ends(void)
 	free(back);
 }
 
+static void an_array_that_ends_in_other_memory_is_tracked_but_for_its_ends(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	uint8_t *u = pages(N);
+	cpa *cp = opened();
+	size_t i;
+
+	CU_ASSERT_PTR_EQUAL(mmap(u, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0), u);
+	CU_ASSERT_PTR_EQUAL(mmap(u + (N - 2) * PAGE, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0),
+			    u + (N - 2) * PAGE);
+	close(fd);
+	CU_ASSERT_EQUAL(cpa_protect(cp, "u", u, N * PAGE, CPA_BYTE), 0);
+	CU_ASSERT_EQUAL(cpa_tracking(cp, "u", NULL), can_track(cp));
+	for (i = 0; i < 8; i++) {
+		u[(i % 2) * PAGE]++;
+		u[(N - 1 - i % 2) * PAGE]++;
+		u[(2 + i) * PAGE]++;
+		CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "k", 1), 0);
+		CU_ASSERT(restored_is(cp, "k", "u", u, N * PAGE));
+	}
+	CU_ASSERT(how_of(cp, "k") == ARENA_DIRTY || !can_track(cp));
+	cpa_close(cp);
+	munmap(u, N * PAGE);
+}
+
 static void what_another_process_writes_into_shared_memory_is_seen(void)
 {
 	cpa *cp = opened();
@@ -538,6 +563,8 @@ static const struct test tests[] = {
 	{"memory that cannot be read is an error", memory_that_cannot_be_read_is_an_error},
 	{"small and foreign memory is copied whole, and says why", small_and_foreign_memory_is_copied_whole_and_says_why},
 	{"a static array is tracked but for its ends", a_static_array_is_tracked_but_for_its_ends},
+	{"an array that ends in other memory is tracked but for its ends",
+	 an_array_that_ends_in_other_memory_is_tracked_but_for_its_ends},
 	{"what another process writes into shared memory is seen", what_another_process_writes_into_shared_memory_is_seen},
 	{"a mapped file that was cut short is an error and no signal",
 	 a_mapped_file_that_was_cut_short_is_an_error_and_no_signal},

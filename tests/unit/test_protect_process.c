@@ -186,6 +186,52 @@ static void threads_checkpoint_their_regions_at_once(void)
 	munmap(memory, (WORKERS * N + 1) * PAGE);
 }
 
+struct scribbler {
+	uint8_t *u;
+	size_t bytes;
+	int stop;
+};
+
+static void *scribble(void *arg)
+{
+	struct scribbler *s = arg;
+	size_t i;
+
+	for (i = 0; !__atomic_load_n(&s->stop, __ATOMIC_RELAXED); i++)
+		__atomic_fetch_add(&s->u[i * 8209 % s->bytes], 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* Such a checkpoint is of no moment; but the next one has to be right. Under the thread sanitizer this is a race, as it
+ * is one of the program's. */
+static void what_is_written_during_a_checkpoint_is_in_the_next_one(void)
+{
+	struct scribbler s = {pages(8 * N), 8 * N * PAGE, 0};
+	cpa *cp = opened();
+	pthread_t t;
+	int i, turn;
+
+	if (FORK_IS_SLOW) {
+		cpa_close(cp);
+		munmap(s.u, s.bytes);
+		return;
+	}
+	CU_ASSERT_EQUAL(cpa_protect(cp, "u", s.u, s.bytes, CPA_BYTE), 0);
+	for (turn = 0; turn < 30; turn++) {
+		s.stop = 0;
+		CU_ASSERT_EQUAL_FATAL(pthread_create(&t, NULL, scribble, &s), 0);
+		for (i = 0; i < 20; i++)
+			CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "k", 1), 0);
+		__atomic_store_n(&s.stop, 1, __ATOMIC_RELAXED);
+		pthread_join(t, NULL);
+		CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "k", 1), 0);
+		CU_ASSERT(how_of(cp, "k") == ARENA_DIRTY || !can_track(cp));
+		CU_ASSERT_FATAL(restored_is(cp, "k", "u", s.u, s.bytes));
+	}
+	cpa_close(cp);
+	munmap(s.u, s.bytes);
+}
+
 /* The child has one thread; whatever lock another held at that moment, it is not held there. */
 static void a_fork_amid_other_threads_checkpoints_leaves_a_child_that_works(void)
 {
@@ -482,6 +528,8 @@ static const struct test tests[] = {
 	{"a child begins with a whole copy, and the parent goes on", a_child_begins_with_a_whole_copy_and_the_parent_goes_on},
 	{"a child made without the C library is known too", a_child_made_without_the_c_library_is_known_too},
 	{"threads checkpoint their regions at once", threads_checkpoint_their_regions_at_once},
+	{"what is written during a checkpoint is in the next one",
+	 what_is_written_during_a_checkpoint_is_in_the_next_one},
 	{"a fork amid other threads' checkpoints leaves a child that works",
 	 a_fork_amid_other_threads_checkpoints_leaves_a_child_that_works},
 	{"a handler that interrupts a checkpoint is told so", a_handler_that_interrupts_a_checkpoint_is_told_so},
