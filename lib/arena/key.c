@@ -33,42 +33,32 @@ uint64_t slot_version(struct arena *a, struct arena_record *r, uint32_t slot)
 	return version <= load_relaxed(&r->commit) >> 8 ? version : 0;
 }
 
-/* Does another slot hold the same version? A death in share_leave() leaves two of one, equally good. */
-static int is_twin(struct arena *a, struct arena_record *r, uint32_t slot, uint64_t version)
-{
-	uint32_t i;
-
-	if (version == r->commit >> 8)
-		return slot != (r->commit & 0xff);
-	for (i = 0; i < slot; i++)
-		if (slot_version(a, r, i) == version)
-			return 1;
-	return 0;
-}
-
-/* An empty slot while fewer than keep + 1 versions are there, else the one with the oldest. */
+/* One whose writer died before it published it, else an empty one while fewer than keep + 1 versions are there, else that
+ * with the oldest. */
 static uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 {
-	uint32_t newest = (uint32_t)(r->commit & 0xff), i, versions = 0, empty = UINT32_MAX, last = UINT32_MAX;
-	uint64_t oldest = UINT64_MAX;
+	uint64_t version, oldest = UINT64_MAX, newest = r->commit >> 8;
+	uint32_t i, versions = 0, empty = UINT32_MAX, last = UINT32_MAX;
+	struct arena_slot *s;
 
 	for (i = 0; i < r->slots; i++) {
-		uint64_t version = slot_version(a, r, i);
-
-		if (version && !is_twin(a, r, i, version)) {
-			versions++;
-			if (version < oldest && !(r->commit && i == newest)) {
-				oldest = version;
-				last = i;
-			}
-		} else if (!(r->commit && i == newest) &&
-			   (empty == UINT32_MAX || (!extent_at(a, r, empty) && extent_at(a, r, i)))) {
+		s = slot_of(a, r, i);
+		version = s ? s->version : 0;
+		if (version > newest)
+			return i; /* or the next version would have its number */
+		versions += version != 0;
+		if (newest && i == (r->commit & 0xff))
+			continue;
+		if (version && version < oldest) {
+			oldest = version;
+			last = i;
+		} else if (!version && (empty == UINT32_MAX || (s && !slot_of(a, r, empty)))) {
 			empty = i; /* rather one that has its memory */
 		}
 	}
 	if (empty != UINT32_MAX && (versions <= record_keep(r) || last == UINT32_MAX))
 		return empty;
-	return last != UINT32_MAX ? last : newest == 0;
+	return last != UINT32_MAX ? last : (r->commit & 0xff) == 0;
 }
 
 uint32_t slot_idle(struct arena *a, struct arena_record *r)

@@ -180,7 +180,7 @@ static void the_library_survives_a_flip_of_every_byte_of_its_header(void)
 
 	CU_ASSERT_EQUAL_FATAL(pread(fd, head, sizeof head, 0), (ssize_t)sizeof head);
 	for (size_t bit = 0; bit < 8 * sizeof head; bit += bit < 8 * 320 ? 1 : 8) {
-		uint8_t flip = bit < 8 * 320 ? (uint8_t)(1 << bit % 8) : 0xff;
+		uint8_t flip = (uint8_t)(bit < 8 * 320 ? 1 << bit % 8 : 0xff);
 
 		head[bit / 8] ^= flip;
 		CU_ASSERT_EQUAL_FATAL(pwrite(fd, head, sizeof head, 0), (ssize_t)sizeof head);

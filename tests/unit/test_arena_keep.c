@@ -184,6 +184,28 @@ static void a_list_names_the_newest_version_and_how_it_was_gathered(void)
 	arena_unmap(a);
 }
 
+/* A writer that died between its version's last word and the commit: the next version has that number too. */
+static void a_version_that_was_never_published_is_not_taken_for_one(void)
+{
+	struct arena *a = fresh(1 << 20);
+	struct arena_record *r;
+	uint64_t before, v;
+
+	CU_ASSERT_EQUAL(arena_keep(a, "key", 4), 0);
+	for (v = 1; v <= 9; v++) {
+		arena_newest(a, "key", &r);
+		before = r->commit;
+		CU_ASSERT_EQUAL(put(a, "key", WORDS, 1000), 0);
+		r->commit = before;
+		if (v > 1)
+			CU_ASSERT_EQUAL(get(a, "key", WORDS), v - 1);
+		CU_ASSERT_EQUAL(put(a, "key", WORDS, v), 0);
+		for (uint64_t k = 0; k < 4 && k < v; k++)
+			CU_ASSERT_TRUE_FATAL(has(a, "key", v - k));
+	}
+	arena_unmap(a);
+}
+
 static const struct test tests[] = {
 	{"by default the last version is kept", by_default_the_last_version_is_kept},
 	{"as many versions are kept as were asked for", as_many_versions_are_kept_as_were_asked_for},
@@ -193,6 +215,8 @@ static const struct test tests[] = {
 	{"kept versions of regions outlive a change of layout", kept_versions_of_regions_outlive_a_change_of_layout},
 	{"impossible wishes are refused and a full arena changes nothing",
 	 impossible_wishes_are_refused_and_a_full_arena_changes_nothing},
+	{"a version that was never published is not taken for one",
+	 a_version_that_was_never_published_is_not_taken_for_one},
 	{"a list names the newest version and how it was gathered",
 	 a_list_names_the_newest_version_and_how_it_was_gathered},
 };

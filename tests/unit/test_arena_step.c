@@ -313,6 +313,18 @@ static void growth_of_the_index_cut_off_anywhere_loses_no_key(void)
 
 static struct region mine; /* the program's memory, as the child finds it */
 
+/* A version for which there is no room costs none. */
+static void fail_to_put(struct arena *a, uint64_t version)
+{
+	static uint64_t words[REGION_WORDS];
+	struct arena_var huge[64];
+
+	for (size_t i = 0; i < 64; i++)
+		huge[i] = (struct arena_var){"v", words, REGION_WORDS, ARENA_U64};
+	CU_ASSERT_EQUAL_FATAL(arena_put(a, "key", huge, 64, NULL), -ENOSPC);
+	CU_ASSERT_EQUAL_FATAL(region_get(a, "key", 0), version);
+}
+
 /* The version before or the one made, whole; and all goes on from there, whoever does it next. */
 static void go_on_from(struct scene *s, uint64_t version, uint64_t kept)
 {
@@ -322,6 +334,7 @@ static void go_on_from(struct scene *s, uint64_t version, uint64_t kept)
 	CU_ASSERT_FATAL(v == version || v == version + 1);
 	for (uint64_t k = 1; k < kept; k++)
 		CU_ASSERT_EQUAL_FATAL(region_get(s->left, "key", v - k), v - k);
+	fail_to_put(s->left, v);
 	for (int i = 0; i < 3; i++, v++) {
 		CU_ASSERT_EQUAL_FATAL(region_put(s->left, "key", &other, v, 0), 0);
 		CU_ASSERT_EQUAL_FATAL(region_get(s->left, "key", 0), v + 1);
@@ -400,6 +413,8 @@ static void look_at_plain_over_regions(struct scene *s)
 	CU_ASSERT_FATAL(v == 5 || v == 6);
 	CU_ASSERT_FATAL(region_whole(words, v));
 	check_all(s->left, 1);
+	if (v == 5)
+		fail_to_put(s->left, 5);
 	for (int i = 0; i < 3; i++, v++) {
 		CU_ASSERT_EQUAL_FATAL(region_put(s->left, "key", &other, v, 0), 0);
 		CU_ASSERT_EQUAL_FATAL(region_get(s->left, "key", 0), v + 1);
@@ -412,6 +427,21 @@ static void a_slot_that_is_cleared_of_shared_blocks_may_be_cut_off_anywhere(void
 
 	CU_ASSERT(step_through(&s, act_plain_over_regions, look_at_plain_over_regions, 4) > 40);
 	CU_ASSERT_EQUAL(arena_newest(s.a, "key", NULL), 6);
+	scene_close(&s);
+}
+
+/* The same for other protected regions, with more versions kept: their other pads make another layout. */
+static void act_other_pads(struct arena *a)
+{
+	region_put(a, "key", &mine, 5, 64);
+}
+
+static void so_may_one_of_several_kept_versions(void)
+{
+	struct scene s = regions_open(5, 3);
+
+	CU_ASSERT(step_through(&s, act_other_pads, look_at_kept_regions, 4) > 20);
+	CU_ASSERT_EQUAL(region_get(s.a, "key", 0), 6);
 	scene_close(&s);
 }
 
@@ -470,6 +500,7 @@ static const struct test tests[] = {
 	{"so it does when more versions are kept", so_it_does_when_more_versions_are_kept},
 	{"a slot that is cleared of shared blocks may be cut off anywhere",
 	 a_slot_that_is_cleared_of_shared_blocks_may_be_cut_off_anywhere},
+	{"so may one of several kept versions", so_may_one_of_several_kept_versions},
 	{"keeping more versions cut off anywhere loses none", keeping_more_versions_cut_off_anywhere_loses_none},
 	{"keeping fewer versions cut off anywhere leaves the newest",
 	 keeping_fewer_versions_cut_off_anywhere_leaves_the_newest},
