@@ -13,7 +13,8 @@
  *
  * XXH3 reads 64 bytes at a time (a stripe) into 8 accumulators, with a part of its secret that moves on by 8
  * bytes, and scrambles them after 16 stripes (a kibibyte; a slice here). The last 64 bytes are hashed with a part
- * of their own, and overlap what comes before when the length is no multiple of 64. The arithmetic is xxhash.h's. */
+ * of their own, and overlap what comes before when the length is no multiple of 64. The arithmetic is that of
+ * xxhash.h. */
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -147,9 +148,14 @@ static void start(uint64_t *acc)
 	memcpy(acc, first, sizeof first);
 }
 
+/* gcc 12 does not everywhere clear the upper halves by itself, and the next instruction of an older kind, in the C
+ * library's mutex, would wait 60 ns for them. */
 static uint64_t finish(const uint64_t *acc, uint64_t bytes)
 {
-	return XXH3_mergeAccs(acc, MERGE_SECRET, bytes * XXH_PRIME64_1);
+	uint64_t found = XXH3_mergeAccs(acc, MERGE_SECRET, bytes * XXH_PRIME64_1);
+
+	CLEAR();
+	return found;
 }
 
 /* What is left of at most a slice. The last 64 bytes are hashed from where they were stored. */
@@ -163,30 +169,34 @@ static void end(uint64_t *acc, uint8_t *to, const uint8_t *from, uint64_t bytes)
 	XXH3_accumulate_512(acc, to + bytes - STRIPE, LAST_SECRET);
 }
 
-static uint64_t copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how)
+/* The accumulators stay in registers. */
+static inline __attribute__((always_inline)) uint64_t copy_as(uint8_t *to, const uint8_t *from, uint64_t bytes,
+							      enum block_how how)
 {
-	slice_fn *one = slice_for(to, how);
-	struct lane l = {.begun = 0};
+	_Alignas(64) uint64_t acc[8] = XXH3_INIT_ACC;
 	uint64_t left = bytes;
 
+	for (; left > SLICE; left -= SLICE, to += SLICE, from += SLICE) {
+		slice(acc, to, from, SLICE_SECRET, how);
+		XXH3_scrambleAcc(acc, SCRAMBLE_SECRET);
+	}
+	if (left == SLICE)
+		slice(acc, to, from, LAST_SECRET, how);
+	else
+		end(acc, to, from, left);
+	return finish(acc, bytes);
+}
+
+static uint64_t copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how)
+{
 	if (bytes <= XXH3_MIDSIZE_MAX) {
 		if (bytes)
 			memcpy(to, from, bytes);
 		return XXH3_64bits(to, bytes);
 	}
-	start(l.acc);
-	for (; left > SLICE; left -= SLICE, to += SLICE, from += SLICE) {
-		one(&l, to, from, SLICE_SECRET);
-		XXH3_scrambleAcc(l.acc, SCRAMBLE_SECRET);
-	}
-	if (left == SLICE) {
-		one(&l, to, from, LAST_SECRET);
-		store_carry(&l, to + SLICE);
-	} else {
-		store_carry(&l, to);
-		end(l.acc, to, from, left);
-	}
-	return finish(l.acc, bytes);
+	if (slice_for(to, how) == slice_stream)
+		return copy_as(to, from, bytes, BLOCK_STREAM);
+	return copy_as(to, from, bytes, BLOCK_CACHED);
 }
 
 /* LANES lanes of n blocks each, slice by slice in turns. */
@@ -228,8 +238,6 @@ static void copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashe
 		hashes[i] = copy(to + i * BLOCK, from + i * BLOCK, BLOCK, how);
 }
 
-/* gcc 12 does not clear the upper halves by itself here, and the next instruction of an older kind, in the C
- * library's mutex, would wait 60 ns for them. */
 static uint64_t hash(const void *data, uint64_t bytes, uint64_t seed)
 {
 	uint64_t found = XXH3_64bits_withSeed(data, bytes, seed);

@@ -5,16 +5,20 @@
 #include "lib/arena/block.h"
 #include "lib/arena/internal.h"
 
-/* From these sizes on the data pass by the caches: they would not be found there again, and would push out what the
- * program computes with. What is read back is wanted soon, so only what no second cache holds. */
+/* From these sizes on the data pass by the caches: they would not be found there again, and would push out what
+ * the program computes with. What is read back is wanted soon, so only what no second cache holds. */
 #define STREAM_WRITE_FROM (UINT64_C(1) << 20)
 #define STREAM_READ_FROM (UINT64_C(8) << 20)
 
-/* One block that does not lie in one variable as it is. Returns its checksum. */
-static uint64_t write_gathered(uint8_t *to, struct stream *s, uint64_t at, uint64_t bytes, enum block_how how)
+/* One block that is shorter, or does not lie in one variable as it is. Returns its checksum. */
+static uint64_t write_one(uint8_t *to, struct stream *s, uint64_t at, uint64_t bytes, enum block_how how)
 {
 	_Alignas(64) uint8_t block[BLOCK];
+	uint64_t in_var;
+	const uint8_t *from = stream_run(s, at, &in_var);
 
+	if (in_var >= bytes)
+		return block_copy(to, from, bytes, how);
 	stream_read(s, at, block, bytes);
 	return block_copy(to, block, bytes, how);
 }
@@ -33,7 +37,7 @@ void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64
 			block_copies(to, from, take, sums, how);
 		} else {
 			take = 1;
-			*sums = write_gathered(to, s, at, block_bytes(p, b), how);
+			*sums = write_one(to, s, at, block_bytes(p, b), how);
 		}
 	}
 }
@@ -87,6 +91,18 @@ static int read_run(const uint8_t *from, const uint64_t *sums, uint64_t n, uint8
 	return 0;
 }
 
+/* A block whole, or a part of one, which is checked first. */
+static int read_one(const uint8_t *from, uint64_t sum, uint64_t bytes, uint64_t at, uint64_t take, uint8_t *out,
+		    enum block_how how)
+{
+	if (take == bytes)
+		return block_copy(out, from, bytes, how) == sum ? 0 : -EBADMSG;
+	if (arena_hash(from, bytes, 0) != sum)
+		return -EBADMSG;
+	memcpy(out, from + at, take);
+	return 0;
+}
+
 /* The slot whose data have block b; -1: none has. */
 static int slot_with(const uint8_t *slot, const struct slot_plan *p, uint64_t b)
 {
@@ -96,8 +112,8 @@ static int slot_with(const uint8_t *slot, const struct slot_plan *p, uint64_t b)
 }
 
 /* Where the data lie that have block b, NULL: nowhere; and how many of `most` blocks from there lie in them. */
-static const uint8_t *find_run(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t b,
-			       uint64_t most, uint64_t *run)
+static const uint8_t *find_run(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas,
+			       uint64_t b, uint64_t most, uint64_t *run)
 {
 	int s;
 
@@ -113,7 +129,8 @@ static const uint8_t *find_run(const uint8_t *slot, const struct slot_plan *p, c
 int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t offset,
 	      uint64_t length, uint8_t *out)
 {
-	const uint64_t *sums = (const uint64_t *)(const void *)(slot + p->sums_at), size = UINT64_C(1) << p->block_shift;
+	const uint64_t *sums = (const uint64_t *)(const void *)(slot + p->sums_at);
+	const uint64_t size = UINT64_C(1) << p->block_shift;
 	enum block_how how = length >= STREAM_READ_FROM ? BLOCK_STREAM : BLOCK_CACHED;
 	uint64_t take, in_block, b, run;
 	const uint8_t *data;
@@ -134,10 +151,9 @@ int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas
 			take = run * BLOCK;
 			if (read_run(data + offset, sums + b, run, out, how) != 0)
 				return -EBADMSG;
-		} else {
-			if (verify_block(data + (b << p->block_shift), slot, p, b) != 0)
-				return -EBADMSG;
-			memcpy(out, data + offset, take);
+		} else if (read_one(data + (b << p->block_shift), sums[b], block_bytes(p, b), in_block, take, out,
+				    how) != 0) {
+			return -EBADMSG;
 		}
 	}
 	if (how == BLOCK_STREAM)

@@ -8,7 +8,7 @@
 #include "lib/arena/block.h"
 #include "lib/arena/internal.h"
 
-#define BLOCKED_FROM (UINT64_C(32) << 10)
+#define BLOCKED_FROM (UINT64_C(1) << 10)
 #define SUM_FROM offsetof(struct arena_slot, time_ns) /* the checksum covers what follows version and sum */
 #define PAD_MAX 4095u
 
