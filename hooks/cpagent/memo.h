@@ -1,7 +1,7 @@
 /* cpagent/memo.h: computations that need not be done again, in this run or a later one. Included by cpagent.h.
  *
  *	cpa_memo *m;
- *	if (cpa_memo_begin(cp, &m, "spectrum 2", CPA_IN(CPA_ARRAY(signal, n)), CPA_OUT(CPA_ARRAY(power, k))) == 0) {
+ *	if (cpa_memo_begin(cp, &m, "spectrum 2", CPA_IN(CPA_ARRAY(signal, n)), CPA_OUT(CPA_ARRAY(power, k))) != 1) {
  *		spectrum(signal, n, power, k);
  *		cpa_memo_end(m);
  *	}
@@ -31,7 +31,7 @@ CPA_API void cpa_memo_drop(cpa_memo *m);
 
 /* How memos of this handle behave. */
 enum cpa_memo_option {
-	CPA_MEMO_LIMIT = 1,   /* bytes that all results may take; the least recently used go first; 0: the arena's budget */
+	CPA_MEMO_LIMIT = 1,   /* bytes that all results may have; the least recently used go first; 0: the arena's budget */
 	CPA_MEMO_COMPARE = 2, /* 1: keep the inputs too, and compare them byte by byte on a hit */
 };
 CPA_API int cpa_memo_set(cpa *cp, enum cpa_memo_option option, uint64_t value);
@@ -44,7 +44,7 @@ struct cpa_memo_stats {
 	const char *name;
 	uint64_t hits, misses; /* since the arena was made */
 	uint64_t results;      /* kept now … */
-	uint64_t bytes;        /* … and what they take */
+	uint64_t bytes;        /* … and the bytes of their variables */
 };
 
 /* Every name, sorted: returns their number; *list (NULL for none) freed with cpa_memo_list_free(). */

@@ -29,28 +29,28 @@ static cpa *opened(void)
 	return cp;
 }
 
-/* One of each type, and an array of it: what was put comes back, under that type. */
-#define ROUND_TRIP(ctype, code, value)                                                              \
-	do {                                                                                        \
-		ctype one = (value), one2 = 0, many[5] = {(value), 0, (value), 0, (value)}, many2[5] = {0}; \
-		const ctype fixed = (value);                                                        \
-		volatile ctype moving = (value), moving2 = 0;                                       \
-		const volatile ctype both = (value);                                                \
-		ctype both2 = 0, fixed2 = 0;                                                        \
-                                                                                                    \
+/* One of each type, and an array of it: what was put comes back, under that type. (Static: padding is zeros then.) */
+#define ROUND_TRIP(ctype, code, value)                                                                       \
+	do {                                                                                                 \
+		static ctype one = (value), many[5] = {(value), 0, (value), 0, (value)}, one2, many2[5];     \
+		static const ctype fixed = (value);                                                          \
+		static volatile ctype moving = (value), moving2;                                             \
+		static const volatile ctype both = (value);                                                  \
+		static ctype both2, fixed2;                                                                  \
+                                                                                                             \
 		CU_ASSERT_EQUAL(cpa_checkpoint(cp, #ctype, 1, CPA_VAR(one), CPA_ARRAY(many, 5), CPA_VAR(fixed), \
-					       CPA_VAR(moving), CPA_VAR(both)), 0);                 \
+					       CPA_VAR(moving), CPA_VAR(both)), 0);                          \
 		CU_ASSERT_EQUAL(cpa_restore(cp, #ctype, 0, CPA_NAMED("one", &one2, 1), CPA_NAMED("many", many2, 5), \
 					    CPA_NAMED("fixed", &fixed2, 1), CPA_NAMED("moving", &moving2, 1), \
-					    CPA_NAMED("both", &both2, 1)), 0);                      \
-		CU_ASSERT(one2 == one && fixed2 == fixed && moving2 == moving && both2 == both);    \
-		for (int i = 0; i < 5; i++)                                                         \
-			CU_ASSERT(many2[i] == many[i]);                                             \
-		CU_ASSERT_EQUAL_FATAL(cpa_query(cp, #ctype, &e), 0);                                \
-		CU_ASSERT(e->n == 5 && e->vars[0].type == (code) && e->vars[4].type == (code));     \
-		CU_ASSERT_EQUAL(e->vars[1].count, 5);                                               \
-		CU_ASSERT_EQUAL(sizeof(ctype), cpa_type_size(code));                                \
-		cpa_list_free(e);                                                                   \
+					    CPA_NAMED("both", &both2, 1)), 0);                               \
+		CU_ASSERT(one2 == one && fixed2 == fixed && moving2 == moving && both2 == both);             \
+		for (int i = 0; i < 5; i++)                                                                  \
+			CU_ASSERT(many2[i] == many[i]);                                                      \
+		CU_ASSERT_EQUAL_FATAL(cpa_query(cp, #ctype, &e), 0);                                         \
+		CU_ASSERT(e->n == 5 && e->vars[0].type == (code) && e->vars[4].type == (code));              \
+		CU_ASSERT_EQUAL(e->vars[1].count, 5);                                                        \
+		CU_ASSERT_EQUAL(sizeof(ctype), cpa_type_size(code));                                         \
+		cpa_list_free(e);                                                                            \
 	} while (0)
 
 enum colour { RED, GREEN = -5 };
@@ -95,7 +95,7 @@ static void every_scalar_type_comes_back_as_it_was(void)
 static void texts_bytes_and_tables_come_back_as_they_were(void)
 {
 	char text[] = "h\0llo", text2[sizeof text] = "";
-	struct { int a; char b[3]; } s = {4, "ab"}, s2 = {0, ""};
+	static struct { int a; char b[3]; } s = {4, "ab"}, s2;
 	const double grid[2][3][2] = {{{1, 2}, {3, 4}, {5, 6}}, {{7, 8}, {9, 10}, {11, 12}}};
 	double grid2[2][3][2] = {{{0}}};
 	enum colour c = GREEN, c2 = RED;

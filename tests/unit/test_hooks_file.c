@@ -384,8 +384,8 @@ static void a_file_that_is_still_being_written_is_refused(void)
 static int plants_a_directory(cpa *cp)
 {
 	char files[128], path[4096];
+	int rc;
 
-	(void)cp;
 	snprintf(files, sizeof files, "%s/planted.arena.files", dir);
 	if (mkdir(files, 0777) != 0 || chown(files, 65534, 65534) != 0)
 		return 1;
@@ -393,7 +393,9 @@ static int plants_a_directory(cpa *cp)
 		return 2;
 	if (cpa_open_named(&cp, dir, "planted", 1 << 20) != 0)
 		return 3;
-	return cpa_route_file(cp, "k", path, sizeof path) == CPA_ERR_DENIED ? 0 : 4;
+	rc = cpa_route_file(cp, "k", path, sizeof path);
+	cpa_close(cp);
+	return rc == CPA_ERR_DENIED ? 0 : 4;
 }
 
 static void another_users_directory_is_not_used(void)
