@@ -108,6 +108,8 @@ int arena_wait(struct arena *a, const char *key, uint32_t level, int64_t timeout
 			return -ETIMEDOUT;
 		nap = (struct timespec){0, (long)(left < NAP_NS ? left : NAP_NS)};
 		syscall(SYS_futex, &r->held_tick, FUTEX_WAIT, tick, &nap, NULL, 0);
+		if (arena_newest(a, key, &r) < version) /* forgotten; or else its record may have moved: arena_keep() */
+			return -ENOENT;
 	}
 }
 

@@ -1,4 +1,8 @@
 /* How many versions a key keeps: they are there, each whole, and no more of them; and what is listed of them. */
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include "lib/arena/mailbox.h"
 #include "tests/unit/arena_death.h"
 
 static int has(struct arena *a, const char *key, uint64_t version)
@@ -206,6 +210,65 @@ static void a_version_that_was_never_published_is_not_taken_for_one(void)
 	arena_unmap(a);
 }
 
+/* Until a child sleeps on a futex. */
+static void until_it_waits(pid_t pid)
+{
+	char at[64], text[64];
+
+	snprintf(at, sizeof at, "/proc/%d/syscall", (int)pid);
+	for (;;) {
+		FILE *f = fopen(at, "re");
+		int futex = f && fgets(text, sizeof text, f) && atol(text) == SYS_futex && text[0] != '-';
+
+		if (f)
+			fclose(f);
+		if (futex)
+			return;
+	}
+}
+
+static pid_t wait_in_child(struct arena *a)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(-arena_wait(a, "key", 2, INT64_C(60000000000)));
+	until_it_waits(pid);
+	return pid;
+}
+
+static int ending(pid_t pid)
+{
+	int status;
+
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void who_waits_for_a_level_is_told_of_it_though_the_record_moved(void)
+{
+	struct arena *a = fresh(1 << 20);
+	int fd = open(death_path, O_RDWR | O_CLOEXEC);
+	struct arena_reader r = {.fd = fd};
+	struct arena_key k;
+	pid_t pid;
+
+	a->head->agent_flags = ARENA_SERVED;
+	put(a, "key", WORDS, 1);
+	pid = wait_in_child(a);
+	CU_ASSERT_EQUAL(arena_keep(a, "key", 6), 0);
+	CU_ASSERT_EQUAL(arena_read_open(&r), 0);
+	CU_ASSERT_EQUAL(arena_read_key(&r, "key", &k), 0);
+	CU_ASSERT_EQUAL(arena_set_held(&r, &k, 1, 2), 0);
+	CU_ASSERT_EQUAL(ending(pid), 0);
+	CU_ASSERT_EQUAL(put(a, "key", WORDS, 2), 0);
+	pid = wait_in_child(a);
+	CU_ASSERT_EQUAL(arena_reset(a, "key"), 0);
+	CU_ASSERT_EQUAL(ending(pid), ENOENT);
+	arena_key_free(&k);
+	close(fd);
+	arena_unmap(a);
+}
+
 static const struct test tests[] = {
 	{"by default the last version is kept", by_default_the_last_version_is_kept},
 	{"as many versions are kept as were asked for", as_many_versions_are_kept_as_were_asked_for},
@@ -217,6 +280,8 @@ static const struct test tests[] = {
 	 impossible_wishes_are_refused_and_a_full_arena_changes_nothing},
 	{"a version that was never published is not taken for one",
 	 a_version_that_was_never_published_is_not_taken_for_one},
+	{"who waits for a level is told of it though the record moved",
+	 who_waits_for_a_level_is_told_of_it_though_the_record_moved},
 	{"a list names the newest version and how it was gathered",
 	 a_list_names_the_newest_version_and_how_it_was_gathered},
 };
