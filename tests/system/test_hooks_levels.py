@@ -281,3 +281,19 @@ def a_key_may_be_any_text(c, top, mid, n1, n2):
     wait_said(n1, "odd", "fetch", len(odd))
     assert said(n1, "odd", "fetch") == [["0", "1", "0", "4", "right"]] * len(odd), said(n1, "odd")
     assert sorted(k["key"] for k in n1.json("keys", "odd")["keys"]) == sorted(odd)
+
+
+@test
+def a_level_whose_copy_is_damaged_is_passed_over(c, top, mid, n1, n2):
+    run(n1, "rotten", "checkpoint", "state", 9, 200000, 3, "wait", "state", 3, 20, "until", flag(c, "rotten"), "fetch", "state", 2, 0)
+    assert wait_said(n1, "rotten", "wait") == ["0"]
+    chunks = glob.glob(mid.path("/run/cpagent/store/chunks/*/*/*"))
+    assert chunks
+    for path in chunks:
+        with open(path, "r+b") as f:
+            f.seek(-1, os.SEEK_END)
+            last = f.read(1)[0]
+            f.seek(-1, os.SEEK_END)
+            f.write(bytes([last ^ 1]))
+    raise_flag(c, "rotten")
+    assert wait_said(n1, "rotten", "fetch") == ["0", "1", "0", "9", "right"], said(n1, "rotten")
