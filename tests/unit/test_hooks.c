@@ -390,6 +390,7 @@ static void forked_workers_share_the_arena(void)
 			for (int i = 0; i <= 1000; i++)
 				if (cpa_checkpoint(cp, key, 1, CPA_VAR(i)) != 0)
 					_exit(1);
+			cpa_close(cp);
 			_exit(0);
 		}
 	}
