@@ -79,11 +79,11 @@ void asks_answer(struct job *j, enum arena_ask_kind kind, uint32_t asked, int re
 		return;
 	}
 	f->busy = false;
+	bell_look(j); /* there may be more by now */
 	if (f->incarnation != j->incarnation || !job_live(j->state))
 		return;
 	scoped_fd int fd = open_arena(j, O_RDWR);
 	int rc = fd < 0 ? -errno : arena_answer(fd, kind, asked, result, number, why);
 	if (rc < 0)
 		log_warn("ask_not_answered", "job=%s ask=%s why=\"%s\"", j->id, kinds[kind].name, strerror(-rc));
-	bell_look(j); /* it may have asked for more meanwhile */
 }

@@ -91,6 +91,8 @@ static bool let_go(struct shot *s, const char *arena)
 {
 	char who[LET_GO_NAME];
 	s->waits = false;
+	if (!s->let_go_by)
+		s->let_go_by = clock_boot_ns() + LET_GO_NS;
 	if (!let_go_holds_on(s->job->pid, arena, who))
 		return true;
 	s->waits = clock_boot_ns() < s->let_go_by;

@@ -15,7 +15,7 @@ struct shot {
 	char reason[32];
 	Cpa__Generation *g; /* owned */
 	struct snapshot_taken taken;
-	int64_t let_go_by;
+	int64_t let_go_by; /* 0: not yet asked */
 	bool waits; /* for the job to let go */
 	bool began; /* its image directory is being overwritten */
 	uv_timer_t *pause;

@@ -82,10 +82,11 @@ static bool wait_more(struct shot *s)
 		uv_timer_init(&j->agent->loop, s->pause);
 		s->pause->data = s;
 	}
-	bool over = j->died || j->stopping || j->disowned || j->agent->stopping;
+	bool over = j->died || j->stopping || j->disowned || j->agent->stopping || j->state != JOB_RUNNING;
 	if (!over && s->pause && uv_timer_start(s->pause, look_again, LET_GO_LOOK_MS, 0) == 0)
 		return true;
-	s->code = err_set(&s->err, ERR_FAILED, "no snapshot of %s: it ended, or its agent did", j->spec->name);
+	s->code = err_set(&s->err, ERR_FAILED, "no snapshot of %s: it was ended or frozen, or its agent ended",
+	                  j->spec->name);
 	let_go_over(job_arena(j, arena));
 	return false;
 }
@@ -169,7 +170,6 @@ void job_snapshot(struct job *j, const char *reason, struct wanted *w)
 	cpa__generation__init(g);
 	carry_history(j, g);
 	*s = (struct shot){ .job = j, .wanted = w, .g = g, .slot = job_free_slot(j) };
-	s->let_go_by = clock_boot_ns() + LET_GO_NS;
 	core_copy(s->reason, sizeof s->reason, reason);
 	j->last_generation++;
 	j->busy = true;

@@ -10,6 +10,7 @@
 #include "agent/bell.h"
 #include "agent/follow.h"
 #include "agent/job_local.h"
+#include "agent/job_start.h"
 #include "agent/ports/fence.h"
 #include "agent/standing.h"
 #include "agent/verbs.h"
@@ -178,6 +179,7 @@ void jobs_remove(struct job *j)
 {
 	char state_dir[FS_PATH_MAX];
 	struct err e = { 0 };
+	job_snapshot_refuse(j, "it is gone");
 	if (j->agent->cgroup && cgroup_remove(j->agent->cgroup, j->id, 0, &e) < 0)
 		log_warn("job_cgroup_stays", "job=%s why=\"%s\"", j->id, e.text);
 	if (fs_remove_tree(j->dir, &e) < 0 ||
