@@ -36,11 +36,11 @@ def main():
     opt = parser.parse_args()
 
     rng = np.random.default_rng(1)
-    step, x, m, v = 0, np.full(opt.size, -1.0), np.zeros(opt.size), np.zeros(opt.size)
+    x, m, v = np.full(opt.size, -1.0), np.zeros(opt.size), np.zeros(opt.size)
     with cpagent.open(opt.arena) as cp:
-        if "adam" in cp:
-            rest = cp.restore_into("adam", x=x, m=m, v=v)
-            step = rest["step"]
+        rest = cp.restore_into("adam", x=x, m=m, v=v, default=None)
+        step = rest["step"] if rest else 0
+        if rest:
             rng.bit_generator.state = json.loads(rest["rng"])
         print("restored" if step else "started", "at step", step, flush=True)
         while step < opt.steps:

@@ -220,6 +220,7 @@ def test_a_missing_key_is_a_key_error_or_the_default(scratch):
         assert cp.restore("nothing", default=None) is None
         raises(cpagent.NoKey, lambda: cp.query("nothing"))
         raises(cpagent.NoKey, lambda: cp.restore_into("nothing", u=np.zeros(1)))
+        assert cp.restore_into("nothing", u=np.zeros(1), default={"step": 0}) == {"step": 0}
 
 
 def test_bad_keys_are_refused(scratch):

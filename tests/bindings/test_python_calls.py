@@ -77,6 +77,18 @@ def test_a_protected_array_lives_until_it_is_let_go(scratch):
         raises(cpagent.NoRegion, lambda: cp.unprotect("u"))
 
 
+def test_a_handle_that_is_forgotten_lets_go_of_its_arrays(scratch):
+    b = bytearray(100000)
+    cp = cpagent.open(scratch)
+    cp.protect("b", b)
+    cp.checkpoint_protected("state")
+    del cp
+    gc.collect()
+    b.extend(b"more")
+    with cpagent.open(scratch) as cp:
+        assert cp.query("state").version == 1
+
+
 def test_what_is_protected_cannot_be_resized(scratch):
     b = bytearray(100)
     with cpagent.open(scratch) as cp:

@@ -85,6 +85,17 @@ def a_python_job_with_protected_regions_comes_back_from_a_snapshot(c, n1):
 
 
 @test
+def a_python_job_that_asked_for_a_key_at_its_start_can_be_started_anew(c, n1):
+    program = ("import cpagent, time\ncp = cpagent.open()\nn = cp.restore('n', default={'n': 0})['n']\nprint('at', n)\n"
+               "while True:\n    n += 1\n    cp.checkpoint('n', n=n)\n    n % 50 or print('came to', n)\n    time.sleep(0.002)\n")
+    n1.run("--name", "auto", "--mode", "auto", "--", *PYTHON, "-c", program)
+    wait_until(lambda: newest(n1, "auto", "came to") >= 50, 20, "it has come to 50")
+    n1.cli("signal", "KILL", "auto")
+    wait_until(lambda: len(lines_of(n1, "auto", "at")) == 2, 10, "it has begun again")
+    assert newest(n1, "auto", "at") >= 50, said(n1, "auto")
+
+
+@test
 def a_python_job_asks_for_a_snapshot_of_itself(c, n1):
     program = ("import cpagent, os, signal\ncp = cpagent.open()\nshot = cp.snapshot(60)\n"
                "print('restored' if shot.restored else 'taken %d' % shot.generation)\n"

@@ -50,6 +50,11 @@ class Handle:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        """What is protected must not be freed while the library still knows of it."""
+        if getattr(self, "_cp", None) is not None:
+            self.close()
+
     def __repr__(self) -> str:
         state = "closed" if self._cp is None else "open" if self._where is None else "in %s" % os.fspath(self._where)
         return "<cpagent.Checkpoints, %s>" % state

@@ -57,33 +57,47 @@ class Keys(Handle):
                 default: Any = _RAISE) -> Any:
         """The variables of key's newest version, or of those named, as a dict of new values. level: the newest that
         this level holds; version: this one of those that are kept. Without such a key: default, else NoKey."""
+        return self._restore_or(default, key, level, version, {}, names)
+
+    def restore_into(self, key: str, values: Optional[Mapping[str, Any]] = None, /, *, level: int = 0,
+                     version: int = 0, default: Any = _RAISE, **arrays: Any) -> Any:
+        """Restore the arrays named in place, and return the other variables:
+
+            rest = cp.restore_into("state", u=u, default={"step": 0})
+            step = rest["step"]
+
+        They must agree in type, count and shape: else Mismatch, and nothing was written. Without such a key: default,
+        else NoKey."""
+        return self._restore_or(default, key, level, version, {**(values or {}), **arrays}, None)
+
+    def _restore_or(self, default: Any, *how: Any) -> Any:
         try:
-            return self._restore(key, level, version, {}, names)
+            return self._restore(*how)
         except NoKey:
             if default is _RAISE:
                 raise
             return default
 
-    def restore_into(self, key: str, values: Optional[Mapping[str, Any]] = None, /, *, level: int = 0,
-                     version: int = 0, **arrays: Any) -> Dict[str, Any]:
-        """Restore the arrays named in place, and return the other variables:
-
-            rest = cp.restore_into("state", u=u)
-            step = rest["step"]
-
-        They must agree in type, count and shape: else Mismatch, and nothing was written."""
-        return self._restore(key, level, version, {**(values or {}), **arrays}, None)
-
     def _restore(self, key: str, level: int, version: int, into: Mapping[str, Any],
                  names: Optional[Sequence[str]]) -> Dict[str, Any]:
         for attempt in range(_RETRIES):
-            entry = self.query(key)
+            try:
+                entry = self.query(key)
+            except NoKey:
+                self._say_restores(key)
+                raise
             try:
                 return self._restore_as(entry, level, version, into, names)
             except Mismatch:
                 if attempt == _RETRIES - 1 or self.query(key).version == entry.version:
                     raise
         raise AssertionError("not reached")
+
+    def _say_restores(self, key: str) -> None:
+        """That the program restores at its start tells that it can be started anew from its keys: so the library hears of
+        it even when there is nothing yet."""
+        nothing = c_int64()
+        lib.cpa_restore_vars(self._cp, text(key), 0, ROW.pack(_name("")[1], ctypes.addressof(nothing), 1, t.I64), 1)
 
     def _restore_as(self, entry: Entry, level: int, version: int, into: Mapping[str, Any],
                     names: Optional[Sequence[str]]) -> Dict[str, Any]:
@@ -119,7 +133,7 @@ class Keys(Handle):
             passed = check(lib.cpa_restore_vars(self._cp, text(key), level, table, len(rows)))
         if passed:
             warnings.warn("key %s: %d damaged version%s passed over" % (key, passed, " was" if passed == 1 else "s were"),
-                          RuntimeWarning, stacklevel=5)
+                          RuntimeWarning, stacklevel=6)
 
     def query(self, key: str) -> Entry:
         """What the key's newest version holds."""
