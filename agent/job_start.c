@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/asks.h"
 #include "agent/bell.h"
 #include "agent/keyset.h"
 #include "agent/standing.h"
@@ -248,6 +249,7 @@ static void started(struct job *j, struct start *s)
 	const struct gen *g = j->restored_from ? job_gen_find(j, j->restored_from) : NULL;
 	if (g)
 		keyset_restored(j, g->g->time_ns);
+	ask_fetch_found(j); /* it may have been reading one when the snapshot was taken */
 	interval_set(&j->every, (int64_t)j->spec->every_ns, j->spec->every_ns > 0, j->started_ns);
 	if (!s->first && s->used != SOURCE_ANEW)
 		snprintf(why, sizeof why, "from %s %llu", source_kind_name(s->used),

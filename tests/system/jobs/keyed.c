@@ -4,6 +4,7 @@
  *	checkpoint KEY STEP COUNT LEVEL   commit {step, count, u[count]}; u follows from step
  *	wait KEY LEVEL SECONDS            until that level holds it
  *	fetch KEY LEVEL VERSION           ask the agent alone, and read what it brings
+ *	hold KEY LEVEL | held KEY         keep what was fetched mapped; read it again
  *	restore KEY                       from its own arena
  *	recall KEY LEVEL COUNT            cpa_restore(), which knows where to look
  *	spoil STEP COUNT                  flip a byte in every copy of that step's u in the arena
@@ -135,6 +136,19 @@ static void do_fetch(const char *key, uint32_t level, uint64_t version)
 		read_fetched(key);
 }
 
+static struct arena *holding;
+
+static void do_hold(const char *key, uint32_t level)
+{
+	char path[4096];
+	struct arena_ask q = {0};
+	const char *slash = strrchr(arena->path, '/');
+	int rc = arena_ask(arena, ARENA_ASK_FETCH, level, 0, key, INT64_C(60000000000), &q);
+
+	snprintf(path, sizeof path, "%.*s/fetched", (int)(slash - arena->path), arena->path);
+	printf("hold %d %d\n", rc ? rc : q.result, rc || q.result ? -1 : arena_map(&holding, path));
+}
+
 static void do_recall(const char *key, int level, long many)
 {
 	static cpa *cp;
@@ -186,6 +200,10 @@ static int step(char **v, int n)
 		return printf("wait %d\n", arena_wait(arena, v[1], (uint32_t)atol(v[2]), seconds(v[3]))), 4;
 	if (n >= 4 && !strcmp(v[0], "fetch"))
 		return do_fetch(v[1], (uint32_t)atol(v[2]), (uint64_t)atol(v[3])), 4;
+	if (n >= 3 && !strcmp(v[0], "hold"))
+		return do_hold(v[1], (uint32_t)atol(v[2])), 3;
+	if (n >= 2 && !strcmp(v[0], "held"))
+		return printf("held"), read_back(holding, v[1]), 2;
 	if (n >= 4 && !strcmp(v[0], "recall"))
 		return do_recall(v[1], (int)atol(v[2]), atol(v[3])), 4;
 	if (n >= 2 && !strcmp(v[0], "restore"))
