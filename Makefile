@@ -211,14 +211,23 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	@B=$(B) tests/demo
 
-bench: deps
+bench:
+	@packaging/deps bench
 	@$(MAKE) --no-print-directory all benches
 	@B=$(B) tests/bench/run
 
 BENCHES := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 BENCH_AIDS := $(call obj,$(addprefix tests/bench/,timing.c resp.c scratch_arena.c))
-benches: $(BENCHES)
+# one program, once with the library and once without it
+BENCH_IDLE := $(B)/tests/bench/idle_with $(B)/tests/bench/idle_without
+benches: $(BENCHES) $(BENCH_IDLE)
 .PHONY: benches
+$(B)/tests/bench/idle_with: tests/bench/idle.c $(B)/libcpagent.so
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARN) -DLINKED -o $@ $< -L$(B) -lcpagent -Wl,-rpath,$(abspath $(B))
+$(B)/tests/bench/idle_without: tests/bench/idle.c
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -std=gnu11 -O2 $(WARN) -o $@ $<
 $(BENCHES): $(B)/%: $(B)/%.o $(BENCH_AIDS) $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) -pthread -o $@ $^ $(PKG_LIBS)
 

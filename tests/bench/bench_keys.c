@@ -1,5 +1,7 @@
-/* What keyed checkpoints cost, beside the floor (memcpy into touched shared memory) and the usual way (write a
- * file aside, rename it). One table for people, one line of JSON for machines. */
+/* Checkpoint and restore of one key by size, beside the floor (memcpy into touched shared memory) and the usual
+ * ways: a file written aside and renamed, a file written over in place, a SET to Redis. Prints one JSON line.
+ *
+ *	bench_keys [--small] [SOCKET]     SOCKET: where a Redis server listens */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,132 +9,142 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "hooks/cpagent.h"
-#include "lib/arena/arena.h"
-#include "lib/base/clock.h"
+#include "tests/bench/resp.h"
+#include "tests/bench/scratch_arena.h"
+#include "tests/bench/timing.h"
 
-#define SAMPLES 101
-static const char dir_pattern[] = "/dev/shm/bench_keys.XXXXXX";
+#define REDIS_MOST (256u << 20) /* it takes values up to 512 MiB, and keeps two of them for a while */
+#define SECONDS 0.7
 
-static char dir[64];
-static cpa *cp;
-static uint8_t *from, *shared;
-static size_t size;
+static struct {
+	size_t bytes;
+	uint8_t *from, *shared;
+	cpa *cp;
+	int in_place, redis;
+	char aside[96], path[96];
+} b;
 
-static void key_name(char *key)
+static void by_checkpoint(void *unused)
 {
-	snprintf(key, 32, "k%zu", size);
+	(void)unused;
+	if (cpa_checkpoint(b.cp, "state", 1, CPA_ARRAY(b.from, b.bytes)) != 0)
+		timing_fail("cpa_checkpoint");
 }
 
-static void by_checkpoint(void)
+static void by_restore(void *unused)
 {
-	char key[32];
-
-	key_name(key);
-	if (cpa_checkpoint(cp, key, 1, CPA_ARRAY(from, size)) != 0) {
-		fprintf(stderr, "bench_keys: %s\n", cpa_strerror(CPA_ERR_FULL));
-		exit(1);
-	}
+	(void)unused;
+	if (cpa_restore(b.cp, "state", 0, CPA_ARRAY(b.from, b.bytes)) != 0)
+		timing_fail("cpa_restore");
 }
 
-static void by_restore(void)
+static void by_memcpy(void *unused)
 {
-	char key[32];
-
-	key_name(key);
-	if (cpa_restore(cp, key, 0, CPA_ARRAY(from, size)) != 0)
-		exit(1);
-}
-
-static void by_memcpy(void)
-{
-	memcpy(shared, from, size);
+	(void)unused;
+	memcpy(b.shared, b.from, b.bytes);
 	__asm__ volatile("" ::: "memory");
 }
 
-static void by_rename(void)
+static void write_all(int fd)
 {
-	char aside[96], path[96];
-	int fd;
+	size_t at = 0;
 
-	snprintf(aside, sizeof aside, "%s/aside", dir);
-	snprintf(path, sizeof path, "%s/file", dir);
-	fd = open(aside, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	if (fd < 0 || write(fd, from, size) != (ssize_t)size || close(fd) != 0 || rename(aside, path) != 0)
-		exit(1);
-}
+	while (at < b.bytes) {
+		ssize_t n = pwrite(fd, b.from + at, b.bytes - at, (off_t)at);
 
-static int by_value(const void *x, const void *y)
-{
-	double a = *(const double *)x, b = *(const double *)y;
-
-	return (a > b) - (a < b);
-}
-
-/* Median nanoseconds of one call, each sample long enough for the clock. */
-static double median(void (*call)(void))
-{
-	size_t samples = size >= (64u << 20) ? 7 : SAMPLES, calls = size < 65536 ? 1000 : 1, i, j;
-	double ns[SAMPLES];
-
-	call();
-	call();
-	call();
-	for (i = 0; i < samples; i++) {
-		int64_t start = clock_boot_ns();
-
-		for (j = 0; j < calls; j++)
-			call();
-		ns[i] = (double)(clock_boot_ns() - start) / (double)calls;
+		if (n <= 0)
+			timing_fail("write");
+		at += (size_t)n;
 	}
-	qsort(ns, samples, sizeof *ns, by_value);
-	return ns[samples / 2];
 }
 
-static void row(FILE *json, int first)
+static void by_rename(void *unused)
 {
-	double put = median(by_checkpoint), get = median(by_restore), copy = median(by_memcpy), file = median(by_rename);
+	int fd = open(b.aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	printf("%12zu %14.0f %14.0f %14.0f %14.0f %9.2f %9.1f\n", size, put, get, copy, file, put / copy, file / put);
-	fprintf(json, "%s{\"bytes\":%zu,\"checkpoint_ns\":%.0f,\"restore_ns\":%.0f,\"memcpy_ns\":%.0f,"
-		"\"write_rename_ns\":%.0f}", first ? "" : ",", size, put, get, copy, file);
+	(void)unused;
+	if (fd < 0)
+		timing_fail(b.aside);
+	write_all(fd);
+	if (close(fd) != 0 || rename(b.aside, b.path) != 0)
+		timing_fail(b.path);
+}
+
+static void by_pwrite(void *unused)
+{
+	(void)unused;
+	write_all(b.in_place);
+}
+
+static void by_redis(void *unused)
+{
+	(void)unused;
+	if (resp_set(b.redis, "state", b.from, b.bytes) != 0)
+		timing_fail("SET");
+}
+
+enum { CHECKPOINT, RESTORE, MEMCPY, RENAME, PWRITE, REDIS, WAYS };
+
+static void measure(int last)
+{
+	struct way ways[WAYS] = {{"checkpoint", by_checkpoint, NULL, 0},  {"restore", by_restore, NULL, 0},
+				 {"memcpy", by_memcpy, NULL, 0},          {"write_rename", by_rename, NULL, 0},
+				 {"pwrite", by_pwrite, NULL, 0},          {"redis_set", by_redis, NULL, 0}};
+	size_t n = b.redis >= 0 && b.bytes <= REDIS_MOST ? WAYS : REDIS, i;
+	double first = timing_once(&ways[CHECKPOINT]), first_write = timing_once(&ways[PWRITE]);
+
+	timing_turns(ways, n, SECONDS);
+	printf("{\"bytes\": %zu, \"first_checkpoint\": %.0f, \"first_write\": %.0f", b.bytes, first, first_write);
+	for (i = 0; i < n; i++)
+		printf(", \"%s\": %.1f", ways[i].name, ways[i].ns);
+	printf("}%s", last ? "" : ", ");
+}
+
+/* An arena and files for each size, so that the largest have room. */
+static void one_size(size_t bytes, int last)
+{
+	char path[96];
+
+	b.bytes = bytes;
+	b.cp = scratch_arena(2 * bytes + bytes / 8 + (8 << 20), NULL);
+	snprintf(b.aside, sizeof b.aside, "%s/aside", scratch_dir());
+	snprintf(b.path, sizeof b.path, "%s/file", scratch_dir());
+	snprintf(path, sizeof path, "%s/in_place", scratch_dir());
+	b.in_place = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	unlink(path);
+	if (b.in_place < 0)
+		timing_fail(path);
+	measure(last);
+	close(b.in_place);
+	unlink(b.path);
+	if (b.redis >= 0)
+		resp_del(b.redis, "state");
+	cpa_close(b.cp);
 }
 
 int main(int argc, char **argv)
 {
-	static const size_t sizes[] = {64, 4096, 1 << 20, 64 << 20, 1 << 30};
-	size_t n = argc > 1 && strcmp(argv[1], "--small") == 0 ? 3 : 5, i;
-	char path[96], *line = NULL;
-	size_t length;
-	FILE *json = open_memstream(&line, &length);
+	static const size_t sizes[] = {64, 4096, 64 << 10, 1 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30};
+	int small = argc > 1 && strcmp(argv[1], "--small") == 0;
+	const char *redis = argc > 1 + small ? argv[1 + small] : NULL;
+	size_t n = small ? 4 : sizeof sizes / sizeof *sizes, i;
 
-	memcpy(dir, dir_pattern, sizeof dir_pattern);
-	if (!json || !mkdtemp(dir))
-		return 1;
-	snprintf(path, sizeof path, "%s/arena", dir);
-	from = mmap(NULL, sizes[n - 1], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	shared = mmap(NULL, sizes[n - 1], PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (from == MAP_FAILED || shared == MAP_FAILED)
-		return 1;
-	memset(from, 7, sizes[n - 1]);
-	printf("%12s %14s %14s %14s %14s %9s %9s\n", "bytes", "checkpoint ns", "restore ns", "memcpy ns",
-	       "write+rename", "/ memcpy", "rename /");
-	fprintf(json, "{\"bench\":\"keys\",\"sizes\":[");
-	for (i = 0; i < n; i++) {
-		/* an arena for each size, so that the largest fits beside the file in memory */
-		if (arena_create(path, 2 * sizes[i] + sizes[i] / 8 + (8 << 20), 0600) != 0 || cpa_open(&cp, path) != 0)
-			return 1;
-		unlink(path);
-		size = sizes[i];
-		row(json, i == 0);
-		cpa_close(cp);
-	}
-	fprintf(json, "]}");
-	fclose(json);
-	printf("%s\n", line);
-	free(line);
-	snprintf(path, sizeof path, "%s/file", dir);
-	unlink(path);
-	rmdir(dir);
+	while (n > 1 && 8 * sizes[n - 1] > 2 * scratch_room()) /* two versions, three files, two buffers */
+		n--;
+	b.redis = redis ? resp_connect(redis) : -1;
+	if (redis && b.redis < 0)
+		timing_fail(redis);
+	b.from = malloc(sizes[n - 1]); /* as programs have their arrays: not at the beginning of a page */
+	b.shared = mmap(NULL, sizes[n - 1], PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!b.from || b.shared == MAP_FAILED)
+		timing_fail("memory");
+	for (i = 0; i < sizes[n - 1]; i++)
+		b.from[i] = (uint8_t)(i * 31 >> 3);
+	memset(b.shared, 1, sizes[n - 1]);
+	printf("{\"bench\": \"keys\", \"sizes\": [");
+	for (i = 0; i < n; i++)
+		one_size(sizes[i], i + 1 == n);
+	printf("]}\n");
+	free(b.from);
 	return 0;
 }
