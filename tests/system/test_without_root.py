@@ -58,3 +58,14 @@ def a_snapshot_is_refused_with_the_reason(c, n1, env):
     done = n1.cli("checkpoint", "plain", check=False, user=ALICE, env=env)
     assert done.returncode == 1 and "root" in done.stderr, done
     n1.cli("stop", "--grace", "0", "plain", user=ALICE, env=env)
+
+
+@test
+def a_program_that_asks_for_one_is_told_so_and_has_a_directory_for_files(c, n1, env):
+    def said():
+        return n1.cli("logs", "asks", user=ALICE, env=env).stdout.splitlines()
+    look = "stat -c '%%a %%u' ${CPAGENT_ARENA%%arena}files && exec %s" % os.path.join(BUILD, "tests/system/jobs/snapper")
+    n1.cli("run", "-d", "--name", "asks", "--", "sh", "-c", look, user=ALICE, env=env)
+    wait_until(lambda: len(said()) >= 2, 10, "it is answered")
+    assert said()[0] == "700 4711" and "failed: cpa_snapshot: no process snapshot on this node" in said()[1], said()
+    n1.cli("stop", "--grace", "0", "asks", user=ALICE, env=env)
