@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """hooks/examples: each of the large ones is killed at random moments and started again, and its result is that of a run that
 nobody disturbed, bit for bit; each of the small ones does what its first comment says."""
+import glob
 import os
 import random
 import re
@@ -52,6 +53,8 @@ class Program:
             pass  # it had ended by itself
         rest = self.process.stdout.read().splitlines()
         self.process.wait()
+        for left in glob.glob("/dev/shm/__KMP_REGISTERED_LIB_%d_*" % self.process.pid):
+            os.remove(left)  # clang's OpenMP removes it at exit
         return rest
 
     def end(self):
