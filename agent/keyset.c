@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/ports/images.h"
+#include "agent/standing.h"
 #include "lib/arena/mailbox.h"
 #include "lib/arena/reader.h"
 #include "lib/base/clock.h"
@@ -36,7 +37,8 @@ static uint64_t mix(uint64_t h, uint64_t v)
 	return h;
 }
 
-static void see(struct keyset_seen *seen, const struct arena_keys *keys)
+/* top: the highest level there is; nothing is wanted beyond it. 0: not known. */
+static void see(struct keyset_seen *seen, const struct arena_keys *keys, uint32_t top)
 {
 	for (size_t i = 0; i < keys->n; i++) {
 		const struct arena_key *k = &keys->key[i];
@@ -50,11 +52,12 @@ static void see(struct keyset_seen *seen, const struct arena_keys *keys)
 		if (k->incarnation > seen->incarnation)
 			seen->incarnation = k->incarnation;
 		seen->asked |= k->want_version != 0 && k->want_level > 1;
-		if (!k->want_version || k->want_level <= k->level)
+		uint32_t want = top && k->want_level > top ? top : k->want_level;
+		if (!k->want_version || want <= k->level)
 			continue;
-		seen->wishes = mix(mix(seen->wishes, k->record), k->want_version << 8 | k->want_level);
-		if (k->want_level > seen->wanted)
-			seen->wanted = k->want_level;
+		seen->wishes = mix(mix(seen->wishes, k->record), k->want_version << 8 | want);
+		if (want > seen->wanted)
+			seen->wanted = want;
 	}
 }
 
@@ -70,7 +73,7 @@ int keyset_look(struct job *j, struct keyset_seen *seen)
 	seen->by_keys = (seen->says.flags & ARENA_RESTORES) != 0;
 	rc = arena_read_keys(&r, 0, &keys) < 0 ? ERR_FAILED : 0;
 	if (rc == 0)
-		see(seen, &keys);
+		see(seen, &keys, standing_top(j->agent));
 	arena_keys_free(&keys);
 	close(r.fd);
 	return rc;
@@ -233,7 +236,7 @@ int keyset_make(struct job *j, struct keyset_made *made, struct err *e)
 	             ? err_set(e, ERR_FAILED, "the arena of job %s is broken", j->spec->name)
 	             : 0;
 	if (rc == 0)
-		see(&seen, &keys);
+		see(&seen, &keys, 0);
 	if (rc == 0 && seen.count && seen.changes != j->keyset_changes) {
 		made->slot = j->keyset_slot ^ 1;
 		made->changes = seen.changes;

@@ -38,7 +38,7 @@ void wishes_tick(struct job *j, int64_t now)
 {
 	if (!j->wish || now < j->wish_due || j->disowned || j->state == JOB_LOST)
 		return;
-	/* a level that does not exist is asked for in vain: less and less often */
+	/* a level that is not there is asked for in vain: less and less often */
 	j->wish_pause = j->wish_pause < AGAIN_MAX_NS ? 2 * j->wish_pause : AGAIN_MAX_NS;
 	offer(j, now);
 }

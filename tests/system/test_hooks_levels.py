@@ -309,3 +309,13 @@ def a_snapshot_while_a_program_reads_what_it_fetched_is_restored(c, top, mid, n1
     n1.wait_job("reading", 20, incarnation=1, state="running")
     raise_flag(c, "reading")
     assert wait_said(n1, "reading", "held") == ["0", "1", "right"], said(n1, "reading")
+
+
+@test
+def a_level_beyond_the_top_is_the_top(c, top, mid, n1, n2):
+    run(n1, "beyond", "checkpoint", "state", 1, 100, 8, "wait", "state", 3, 20)
+    assert wait_said(n1, "beyond", "wait") == ["0"]
+    job = uuid(n1, "beyond")
+    keys = n1.path("/run/cpagent/jobs/%s" % job)
+    wait_until(lambda: not glob.glob(keys + "/keys.*"), 20, "nothing of it waits on its node for more")
+    assert keysets(top, job)
