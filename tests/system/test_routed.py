@@ -2,10 +2,11 @@
 import os
 import sys
 
-from agents import wait_until
+from agents import BUILD, wait_until
 from harness import test
 
 ROUTER = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "jobs/router.py")]
+FILER = os.path.join(BUILD, "tests/system/jobs/filer")
 ALICE = (4711, 4711, [])
 
 
@@ -57,6 +58,18 @@ def files_in_the_making_go_along_to_another_node(c, top, n1, n2):
     n1.cli("restore", "--force", "--node", n2.agent_name, "moved")
     n2.wait_job("moved", 20, state="running", node=n2)
     goes_on(n2, "moved")
+
+
+@test
+def a_file_that_was_half_written_in_the_snapshot_is_finished_by_the_restored_program(c, top, n1, n2):
+    n1.run("--name", "half", "--mode", "process", "--level", "1", "--", FILER)
+    wait_until(lambda: "round 2" in said(n1, "half"), 20, "two rounds")
+    n1.cli("signal", "KILL", "half")
+    n1.wait_job("half", 10, state="running", incarnation=1)
+    wait_until(lambda: any("restored in" in w for w in said(n1, "half")), 10, "it is back in the middle of one")
+    lines = said(n1, "half")
+    wait_until(lambda: len(said(n1, "half")) >= len(lines) + 2, 20, "it goes on")
+    assert all(w.startswith(("round", "restored in")) for w in said(n1, "half")), said(n1, "half")
 
 
 @test
