@@ -127,6 +127,17 @@ def test_what_raises_or_cannot_be_kept_is_not(scratch):
         assert fails(3) == fails(3) == 3 and fails.hits == 1
 
 
+def test_a_result_of_many_parts_is_kept_as_far_as_there_is_room(scratch):
+    with cpagent.open(scratch) as cp:
+        @cp.memo("parts")
+        def parts(n):
+            return tuple(range(n))
+
+        for n in (20, 200):
+            assert parts(n) == parts(n) == tuple(range(n))
+        assert (parts.hits, parts.misses) == (1, 3)
+
+
 def test_a_computation_in_place_is_found_by_what_it_was_given(scratch):
     with cpagent.open(scratch) as cp:
         @cp.memo("sorts")

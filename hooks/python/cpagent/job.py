@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from ctypes import byref, c_double, c_int, c_uint64
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Tuple
 
 from ._lib import INIT_FN, RESTART_FN, lib
 from ._pack import text
@@ -102,7 +102,10 @@ class Job(Handle):
     def on_restart(self, fn: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
         """Call fn(cp, incarnation) after this process was restored from a snapshot, from within the first call that
         notices. What it raises is printed, not passed on. Usable as a decorator."""
-        thunk = RESTART_FN(lambda _cp, incarnation, _arg: fn(self, incarnation) and None)
+        def call(_cp: Any, incarnation: int, _arg: Any) -> None:
+            fn(self, incarnation)
+
+        thunk = RESTART_FN(call)
         check(lib.cpa_on_restart(self._cp, thunk, None))
         self._thunks.append(thunk)
         return fn

@@ -14,10 +14,10 @@ from ctypes import POINTER, byref, c_void_p
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ._lib import ROW, MemoStats as _Stats, lib
-from ._pack import _name, describe, no_type, pack, text
+from ._pack import _name, describe, pack, text
 from ._unpack import Place
 from . import _types as t
-from .errors import Error, check
+from .errors import check
 from .handle import Handle
 
 DATA = " data"
@@ -44,8 +44,12 @@ def _flat(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
         yield name, value
 
 
-def _row(name: str, address: int, count: int, code: int) -> bytes:
-    return ROW.pack(_name(name)[1], address, count, code)
+_LAYOUT_LABEL = _name("layout")
+_LABELS = [_name("result %d" % i) for i in range(_LAYOUT // 4)]  # more than a layout has room for
+
+
+def _row(label: Tuple[Any, int], address: int, count: int, code: int) -> bytes:
+    return ROW.pack(label[1], address, count, code)
 
 
 class _Layout:
@@ -53,7 +57,7 @@ class _Layout:
 
     def __init__(self) -> None:
         self.buffer = ctypes.create_string_buffer(_LAYOUT)
-        self.row = _row("layout", ctypes.addressof(self.buffer), _LAYOUT, t.BYTE)
+        self.row = _row(_LAYOUT_LABEL, ctypes.addressof(self.buffer), _LAYOUT, t.BYTE)
 
     @property
     def token(self) -> bytes:
@@ -105,10 +109,10 @@ class Memoized:
         except BaseException:
             lib.cpa_memo_drop(m)
             raise
+        self.misses += known == 1 or bool(m)
         if known == 1:
-            self._keep(cp, layout.token, result)
+            self._keep(cp, layout.token, result)  # it was evicted
         elif m:
-            self.misses += 1
             self._keep_first(cp, m, layout, result)
         return result
 
@@ -128,9 +132,12 @@ class Memoized:
 
     def _recall(self, cp: Any, layout: _Layout) -> Tuple[bool, Any]:
         alone, parts = layout.read()
-        places = [None if part is None else
-                  Place("result %d" % i, part[0], part[1], None if part[2] is None else tuple(part[2]))
-                  for i, part in enumerate(parts)]
+        try:
+            places = [None if part is None else
+                      Place("result %d" % i, part[0], part[1], None if part[2] is None else tuple(part[2]))
+                      for i, part in enumerate(parts)]
+        except TypeError:  # kept where NumPy was, asked for where it is not
+            return False, None
         rows, m = [p.row() for p in places if p is not None], c_void_p()
         if rows and self._begin_data(cp, m, layout.token, rows) != 1:
             lib.cpa_memo_drop(m)
@@ -158,7 +165,7 @@ class Memoized:
     def _keep(self, cp: Any, token: bytes, result: Any) -> bool:
         """Is it kept? The program loses nothing if not."""
         parts, m = self._parts(result), c_void_p()
-        rows = [_row("result %d" % i, p[1], p[2], p[3]) for i, p in enumerate(parts) if p is not None]
+        rows = [_row(label, p[1], p[2], p[3]) for label, p in zip(_LABELS, parts) if p is not None]
         if not rows:
             return True
         rc = self._begin_data(cp, m, token, rows) if parts else -1
