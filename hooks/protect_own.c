@@ -2,7 +2,7 @@
  * but nothing that the kernel tracks, and perhaps a lock that a thread held which it does not have. It begins with
  * whole copies and files of its own. The parent goes on unharmed.
  *
- * A child is known by a page that the kernel empties in it. The files are closed in the child at once: one that never
+ * A child is known by a page that the kernel empties in it (and CRIU puts back as it was). The files are closed in the child at once: one that never
  * calls this library again could not be dumped by CRIU while it holds a userfaultfd. */
 #include <errno.h>
 #include <sched.h>
@@ -204,7 +204,6 @@ static void adopt(struct regions *r)
 	for (i = 0; i < r->list->n; i++)
 		r->list->at[i]->chosen = 0;
 	regions_forget(r);
-	madvise(r->alive, PAGE, MADV_WIPEONFORK);
 }
 
 int regions_enter(struct regions *r, const char *call)
@@ -252,7 +251,6 @@ void regions_let_go(cpa *cp)
 		__atomic_store_n(&r->let_go, 1, __ATOMIC_RELEASE);
 		return;
 	}
-	madvise(r->alive, PAGE, MADV_WIPEONFORK); /* CRIU may not have put it back */
 	let_go(cp, r);
 	regions_leave(cp, r);
 }

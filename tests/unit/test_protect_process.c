@@ -98,13 +98,22 @@ static void a_child_begins_with_a_whole_copy_and_the_parent_goes_on(void)
 	munmap(u, N * PAGE);
 }
 
-static int child_by_hand(cpa *cp, uint8_t *u)
+static int child_by_hand(cpa *cp, uint8_t *u, int more)
 {
-	u[5] = 77;
+	pid_t pid;
+
+	if (more) { /* of a child that has not called, and of one that has */
+		pid = fork_by_hand();
+		if (pid == 0)
+			_exit(child_by_hand(cp, u, more - 1));
+		if (!ended_well(pid))
+			return 1;
+	}
+	u[5] = (uint8_t)(77 + more);
 	return cpa_checkpoint_protected(cp, "child", 1) == 0 && restored_is(cp, "child", "u", u, N * PAGE) &&
 			       how_of(cp, "child") == ARENA_WHOLE && userfaultfds() <= 1
 		       ? 0
-		       : 1;
+		       : 2;
 }
 
 static void a_child_made_without_the_c_library_is_known_too(void)
@@ -117,7 +126,7 @@ static void a_child_made_without_the_c_library_is_known_too(void)
 	CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "child", 1), 0);
 	pid = fork_by_hand();
 	if (pid == 0)
-		_exit(child_by_hand(cp, u));
+		_exit(child_by_hand(cp, u, 2));
 	CU_ASSERT(ended_well(pid));
 	u[6] = 78;
 	CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "k", 1), 0);
