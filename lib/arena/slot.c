@@ -95,7 +95,8 @@ void slot_write_head(uint8_t *slot, const struct slot_plan *p, const struct cont
 
 		length = v->name ? strlen(v->name) : 0;
 		d[i] = (struct arena_desc){v->count, (uint8_t)v->type, (uint8_t)length, 0, c->pads ? c->pads[i] : 0};
-		memcpy(name, v->name, length);
+		if (length)
+			memcpy(name, v->name, length);
 		name += length;
 	}
 	memset(name, 0, p->sums_at - (uint64_t)((uint8_t *)name - slot));
