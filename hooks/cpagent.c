@@ -70,7 +70,7 @@ static int put_counted(cpa *cp, const char *key, const struct cpa_var *vars, siz
 {
 	uint64_t bytes = bytes_of(vars, n);
 	int64_t began = bytes < MEASURED_FROM ? 0 : life_clock(cp);
-	int rc = arena_put(cp->arena, key, as_arena(vars), n, NULL);
+	int rc = memos_put(cp, key, as_arena(vars), n);
 
 	if (!rc)
 		life_cost(cp, began ? life_clock(cp) - began : 150 + (int64_t)(bytes / 8));
@@ -86,7 +86,7 @@ int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_va
 	notice(cp);
 	if (!vars)
 		n = 0;
-	rc = life_counts(cp) ? put_counted(cp, key, vars, n) : arena_put(cp->arena, key, as_arena(vars), n, NULL);
+	rc = life_counts(cp) ? put_counted(cp, key, vars, n) : memos_put(cp, key, as_arena(vars), n);
 	if (rc == -EINVAL && bad_vars("cpa_checkpoint", key, vars, n) == 0)
 		return fail(CPA_ERR_ARG, "cpa_checkpoint: key %s: it is not UTF-8, or its variables are too large",
 			    key);

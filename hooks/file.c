@@ -151,7 +151,7 @@ static int commit_file(cpa *cp, const char *key, int level, const char *path)
 	if (!rc) {
 		const struct arena_var v = {"file", c.data, c.bytes, ARENA_BYTES};
 
-		rc = arena_put(cp->arena, key, &v, 1, NULL);
+		rc = memos_put(cp, key, &v, 1);
 		rc = rc ? fail_arena(rc, "key", key) : carry(cp, key, level);
 	} else if (rc == -ENOENT) {
 		rc = fail(CPA_ERR_KEY, "cpa_file_done: key %s: nothing was written to %s", key, path);

@@ -28,6 +28,9 @@ void life_free(cpa *cp);
  * would not help. Then try again, with turn = 0, 1, 2, … until it says 0. */
 int memos_make_room(cpa *cp, uint64_t bytes, unsigned turn);
 
+/* arena_put(), and again while forgetting memos makes room: a cache never stands in a checkpoint's way. */
+int memos_put(cpa *cp, const char *key, const struct arena_var *vars, size_t n);
+
 void notice_slow(cpa *cp); /* job.c */
 
 /* The first thing in every call: the agent may want the userfaultfds back, or this process may have been restored. Two

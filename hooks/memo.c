@@ -225,16 +225,6 @@ static uint64_t bytes_of(const cpa_memo *m)
 	return bytes;
 }
 
-static int put(cpa_memo *m, uint64_t bytes)
-{
-	int rc = arena_put(m->cp->arena, m->key, m->vars, m->n, NULL);
-	unsigned turn;
-
-	for (turn = 0; rc == -ENOSPC && memos_make_room(m->cp, bytes, turn); turn++)
-		rc = arena_put(m->cp->arena, m->key, m->vars, m->n, NULL);
-	return rc;
-}
-
 static int keep(cpa_memo *m)
 {
 	uint64_t limit = __atomic_load_n(&m->cp->memos->limit, __ATOMIC_RELAXED), bytes = bytes_of(m);
@@ -244,7 +234,7 @@ static int keep(cpa_memo *m)
 	if (limit && bytes > limit)
 		return fail(CPA_ERR_FULL, "cpa_memo_end: %s: the result is larger than the limit of all memos", m->key);
 	(void)arena_use(m->cp->arena, m->key, &before); /* what there is of it is not to make room for it */
-	rc = put(m, bytes);
+	rc = memos_put(m->cp, m->key, m->vars, m->n);
 	if (!rc && arena_use(m->cp->arena, m->key, &now) == 0)
 		memo_grown(m->cp, limit, (int64_t)(now.bytes - before.bytes), before.version == 0);
 	return fail_arena(rc, "memo", m->key);

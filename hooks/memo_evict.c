@@ -91,6 +91,26 @@ void memo_grown(cpa *cp, uint64_t limit, int64_t bytes, int64_t results)
 		(void)memo_fit(cp, limit);
 }
 
+static uint64_t bytes_of(const struct arena_var *vars, size_t n)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		bytes = ((bytes + 7) & ~UINT64_C(7)) + vars[i].count * arena_type_size(vars[i].type);
+	return bytes;
+}
+
+int memos_put(cpa *cp, const char *key, const struct arena_var *vars, size_t n)
+{
+	int rc = arena_put(cp->arena, key, vars, n, NULL);
+	unsigned turn;
+
+	for (turn = 0; __builtin_expect(rc == -ENOSPC, 0) && memos_make_room(cp, bytes_of(vars, n), turn); turn++)
+		rc = arena_put(cp->arena, key, vars, n, NULL);
+	return rc;
+}
+
 int memos_make_room(cpa *cp, uint64_t bytes, unsigned turn)
 {
 	uint64_t freed = 0, before[2];

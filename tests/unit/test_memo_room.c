@@ -213,6 +213,24 @@ static void a_full_arena_forgets_memos_and_never_checkpoints(void)
 	cpa_close(cp);
 }
 
+static void a_checkpoint_takes_the_room_of_memos(void)
+{
+	cpa *cp = fresh(1 << 20);
+	int i;
+
+	for (i = 0; i < 400; i++)
+		CU_ASSERT_EQUAL_FATAL(memo(cp, "f", i, 3000), 0);
+	CU_ASSERT(stats(cp).bytes > 700000);
+	checkpoint_users(cp, 20000);
+	CU_ASSERT(users_are_whole(cp, 20000));
+	CU_ASSERT_EQUAL(known(cp, "f", 399, 3000), 1); /* the oldest went */
+	memset(data, 1, sizeof data);
+	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "too large", 1, CPA_NAMED("data", data, 800000)), CPA_ERR_FULL);
+	CU_ASSERT_EQUAL(known(cp, "f", 399, 3000), 1); /* for nothing, none goes */
+	CU_ASSERT(counted(cp));
+	cpa_close(cp);
+}
+
 static void a_large_result_takes_the_room_of_many_small_ones(void)
 {
 	cpa *cp = fresh(1 << 20);
@@ -330,6 +348,7 @@ static const struct test tests[] = {
 	{"a result larger than the limit drives nothing out", a_result_larger_than_the_limit_drives_nothing_out},
 	{"many small results keep to the limit too", many_small_results_keep_to_the_limit_too},
 	{"a full arena forgets memos and never checkpoints", a_full_arena_forgets_memos_and_never_checkpoints},
+	{"a checkpoint takes the room of memos", a_checkpoint_takes_the_room_of_memos},
 	{"a large result takes the room of many small ones", a_large_result_takes_the_room_of_many_small_ones},
 	{"what could never fit drives nothing out", what_could_never_fit_drives_nothing_out},
 	{"room in pieces is no room, and comes to an end", room_in_pieces_is_no_room_and_comes_to_an_end},
