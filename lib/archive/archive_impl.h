@@ -3,6 +3,7 @@
 #define CPA_ARCHIVE_IMPL_H
 
 #include "lib/archive/archive.h"
+#include "lib/base/fs.h"
 
 #define MANIFEST_NAME "manifest.json"
 #define SUMS_NAME "XXH128SUMS"
@@ -11,6 +12,17 @@
 
 /* Fail with a sentence; -errno codes as archive.h says. */
 int archive_fail(struct err *e, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- archive_out.c, archive_tar.c ---- */
+
+struct archive_out {
+	char path[FS_PATH_MAX];
+	int dir;    /* where it will lie */
+	int values; /* the file without a name */
+	struct archive_sum *sum;
+	struct archive_info info;
+	size_t room; /* for keys */
+};
 
 /* ---- archive_values.c ---- */
 
