@@ -158,6 +158,17 @@ int cpa_should_checkpoint(cpa *cp)
 	return now >= next ? give(&l->due, &next, now) : 0;
 }
 
+/* Another interval counts from the checkpoint that was announced last, also when the next one had its moment already. */
+static void move_next(cpa *cp, struct due *d)
+{
+	int64_t given = __atomic_load_n(&d->given_ns, __ATOMIC_RELAXED);
+	int64_t next = __atomic_load_n(&d->next_ns, __ATOMIC_ACQUIRE);
+
+	if (given && next != DUE_GIVEN)
+		__atomic_compare_exchange_n(&d->next_ns, &next, given + (int64_t)(interval(cp, d) * 1e9), 0,
+					    __ATOMIC_RELEASE, __ATOMIC_RELAXED);
+}
+
 int cpa_set_due(cpa *cp, double every_s, double mtbf_s)
 {
 	struct life *l;
@@ -173,6 +184,7 @@ int cpa_set_due(cpa *cp, double every_s, double mtbf_s)
 		return fail(CPA_ERR_MEMORY, "cpa_set_due: out of memory");
 	l->due.every_s = every_s;
 	l->due.mtbf_s = mtbf_s;
+	move_next(cp, &l->due);
 	return 0;
 }
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hooks/internal.h"
+#include "hooks/restore.h"
 #include "lib/arena/reader.h"
 
 static size_t room_for(const struct arena_key *keys, size_t n)
@@ -108,10 +108,30 @@ int cpa_list(cpa *cp, struct cpa_entry **list)
 	return fail_arena(rc, "arena", cp->arena->path);
 }
 
+struct query_taker {
+	struct taker t;
+	struct cpa_entry **entry;
+};
+
+static int take_entry(struct taker *t, struct arena *a, const char *key, uint64_t version)
+{
+	struct query_taker *q = (struct query_taker *)(void *)t;
+	struct arena_reader r = {.fd = -1, .image = a->base, .image_bytes = a->file_bytes};
+	struct arena_key k = {0};
+	int rc = arena_read_open(&r);
+
+	(void)version; /* the newest that is whole */
+	if (!rc)
+		rc = arena_read_key(&r, key, &k);
+	if (!rc && !(*q->entry = list_of(&k, 1)))
+		rc = -ENOMEM;
+	arena_key_free(&k);
+	return rc;
+}
+
 int cpa_query(cpa *cp, const char *key, struct cpa_entry **entry)
 {
-	struct arena_reader r;
-	struct arena_key k = {0};
+	struct query_taker q = {.t = {take_entry}, .entry = entry};
 	int rc = bad_call("cpa_query", cp, key, 1);
 
 	if (!rc && !entry)
@@ -120,14 +140,8 @@ int cpa_query(cpa *cp, const char *key, struct cpa_entry **entry)
 		return rc;
 	*entry = NULL;
 	notice(cp);
-	r = reader_of(cp);
-	rc = arena_read_open(&r);
-	if (!rc)
-		rc = arena_read_key(&r, key, &k);
-	if (!rc && !(*entry = list_of(&k, 1)))
-		rc = -ENOMEM;
-	arena_key_free(&k);
-	return fail_arena(rc, "key", key);
+	rc = find_version(cp, key, 0, &q.t);
+	return rc < 0 ? rc : 0;
 }
 
 void cpa_list_free(struct cpa_entry *list)

@@ -114,16 +114,21 @@ static __attribute__((noinline)) int from_above(cpa *cp, const char *key, struct
 	return newest > INT_MAX ? INT_MAX : (int)newest;
 }
 
-int restore_with(cpa *cp, const char *key, int level, struct taker *t)
+int find_version(cpa *cp, const char *key, int level, struct taker *t)
 {
 	int rc;
 
-	notice(cp);
-	arena_say_restores(cp->arena);
 	if (level > 1)
 		return from_level(cp, key, level, t);
 	rc = t->take(t, cp->arena, key, 0);
 	return level == 0 && may_be_above(cp, rc) ? from_above(cp, key, t, rc) : fail_arena(rc, "key", key);
+}
+
+int restore_with(cpa *cp, const char *key, int level, struct taker *t)
+{
+	notice(cp);
+	arena_say_restores(cp->arena);
+	return find_version(cp, key, level, t);
 }
 
 /* ---- into variables ---- */

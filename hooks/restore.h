@@ -12,6 +12,9 @@ struct taker {
 
 /* Find key's version for level and let t take it. As cpa_restore_vars(); after CPA_ERR_VAR take() knows better why: it
  * returned -EMEDIUMTYPE. */
+int find_version(cpa *cp, const char *key, int level, struct taker *t);
+
+/* The same for a program that restores: it can be started anew from its keys. */
 int restore_with(cpa *cp, const char *key, int level, struct taker *t);
 
 /* The same from the agent: the newest version that level (0: the nearest) has. -ENOENT: none does; -EBADE: *answer says

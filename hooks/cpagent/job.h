@@ -53,7 +53,7 @@ CPA_API int cpa_on_restart(cpa *cp, cpa_restart_fn *fn, void *arg);
 CPA_API int cpa_should_checkpoint(cpa *cp);
 
 /* every_s: seconds from one checkpoint to the next; 0: by cost and failure rate. mtbf_s: mean seconds between failures; 0:
- * what the agent has seen, else $CPAGENT_MTBF ("6h"), else a day. */
+ * what the agent has seen, else $CPAGENT_MTBF ("6h"), else a day. Counts from the checkpoint that was announced last. */
 CPA_API int cpa_set_due(cpa *cp, double every_s, double mtbf_s);
 
 /* The interval that cpa_should_checkpoint() goes by now, in seconds. */

@@ -167,6 +167,24 @@ static void versions_go_on_after_one_that_was_brought(void)
 	ended(cp);
 }
 
+static void what_only_a_level_above_has_can_be_asked_about_before_it_is_restored(void)
+{
+	struct cpa_entry *e = NULL;
+	cpa *cp = served(1, ARENA_FROM_KEYS);
+
+	agent_does(&agent, says_no);
+	CU_ASSERT_EQUAL(cpa_query(cp, "state", &e), CPA_ERR_KEY);
+	CU_ASSERT_PTR_NULL(e);
+	hold_above(7, 42, 0, NULL);
+	agent_does(&agent, brings);
+	CU_ASSERT_EQUAL_FATAL(cpa_query(cp, "state", &e), 0);
+	CU_ASSERT_EQUAL(e->version, 7);
+	CU_ASSERT_EQUAL(e->vars[0].count, 3);
+	CU_ASSERT_EQUAL(cp->arena->head->job_flags & ARENA_RESTORES, 0); /* asking is not restoring */
+	cpa_list_free(e);
+	ended(cp);
+}
+
 static void an_answer_that_another_process_replaced_is_asked_for_again(void)
 {
 	int x[3] = {0};
@@ -446,6 +464,8 @@ static const struct test tests[] = {
 	{"without an agent nothing is above", without_an_agent_nothing_is_above},
 	{"a version that only a level above has is brought", a_version_that_only_a_level_above_has_is_brought},
 	{"versions go on after one that was brought", versions_go_on_after_one_that_was_brought},
+	{"what only a level above has can be asked about before it is restored",
+	 what_only_a_level_above_has_can_be_asked_about_before_it_is_restored},
 	{"an answer that another process replaced is asked for again",
 	 an_answer_that_another_process_replaced_is_asked_for_again},
 	{"what is damaged here comes from a level above", what_is_damaged_here_comes_from_a_level_above},
