@@ -15,6 +15,11 @@
 #define LOAD(from) _mm512_loadu_si512(from)
 #define KEEP(v) __asm__("" : "+v"(v))
 #define CLEAR() _mm256_zeroupper()
+#define ADD(x, y) _mm512_add_epi64(x, y)
+#define MUL(x, y) _mm512_mul_epu32(x, y)
+#define XOR(x, y) _mm512_xor_si512(x, y)
+#define HIGH(x) _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)_MM_SHUFFLE(0, 3, 0, 1))
+#define SWAP(x) _mm512_shuffle_epi32(x, (_MM_PERM_ENUM)_MM_SHUFFLE(1, 0, 3, 2))
 #define STORE(to, v) _mm512_storeu_si512(to, v)
 #define STREAM(to, v) _mm512_stream_si512((__m512i *)(void *)(to), v)
 

@@ -10,58 +10,15 @@
  *   JOINS(shift)        whether it can
  *   KEEP(v)             v is in a register, and the compiler cannot know its value
  *   CLEAR()             the upper halves of the registers are zeros again
- *
- * XXH3 reads 64 bytes at a time (a stripe) into 8 accumulators, with a part of its secret that moves on by 8
- * bytes, and scrambles them after 16 stripes (a kibibyte; a slice here). The last 64 bytes are hashed with a part
- * of their own, and overlap what comes before when the length is no multiple of 64. The arithmetic is that of
- * xxhash.h. */
-#include <string.h>
+ *   ADD(x, y)           sums of their 64-bit numbers
+ *   MUL(x, y)           products of the lower halves of those
+ *   XOR(x, y)
+ *   HIGH(x)             the upper halves, where the lower ones were
+ *   SWAP(x)             each two of the numbers swapped */
+#include "lib/arena/block_stripe.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#include "lib/arena/block.h"
-
-#define STRIPE 64u
-#define SLICE 1024u
-#define SCRAMBLE_SECRET (XXH3_kSecret + sizeof XXH3_kSecret - STRIPE)
-#define SLICE_SECRET (XXH3_kSecret + SLICE / STRIPE * 8 - 8)
-#define LAST_SECRET (SCRAMBLE_SECRET - 7)
-#define MERGE_SECRET (XXH3_kSecret + 11)
-#define VECTORS (STRIPE / sizeof(VECTOR))
 #define LANES 4u    /* blocks copied side by side: memory is faster when several of its pages are open */
 #define LANE_MAX 16u /* blocks, one after the other */
-
-static inline __attribute__((always_inline)) void stripe(uint64_t *acc, uint8_t *to, const uint8_t *from,
-							 const uint8_t *secret, enum block_how how)
-{
-	VECTOR v[VECTORS];
-	size_t i;
-
-#pragma GCC unroll 4
-	for (i = 0; i < VECTORS; i++) {
-		v[i] = LOAD(from + i * sizeof(VECTOR));
-		/* the compiler must not read the source a second time: another thread may be changing it */
-		KEEP(v[i]);
-		if (how == BLOCK_STREAM)
-			STREAM(to + i * sizeof(VECTOR), v[i]);
-		else
-			STORE(to + i * sizeof(VECTOR), v[i]);
-	}
-	XXH3_accumulate_512(acc, v, secret);
-}
-
-/* 16 stripes; last: the part of the secret for the 16th. */
-static inline __attribute__((always_inline)) void slice(uint64_t *acc, uint8_t *to, const uint8_t *from,
-							const uint8_t *last, enum block_how how)
-{
-	size_t i;
-
-#pragma GCC unroll 16
-	for (i = 0; i < SLICE / STRIPE - 1; i++)
-		stripe(acc, to + i * STRIPE, from + i * STRIPE, XXH3_kSecret + 8 * i, how);
-	stripe(acc, to + i * STRIPE, from + i * STRIPE, last, how);
-}
 
 /* What slices that follow one another know of: see slice_shifted(). */
 struct lane {
@@ -97,23 +54,27 @@ static void slice_shifted(struct lane *l, uint8_t *to, const uint8_t *from, cons
 {
 	const size_t shift = (uintptr_t)to % sizeof(VECTOR);
 	const VECTOR index = INDEX(shift);
-	VECTOR v[VECTORS], before = l->carry;
+	VECTOR v, before = l->carry;
 	size_t i, j, at;
+	struct sums s;
 
+	sums_open(&s, l->acc);
 	for (i = 0; i < SLICE / STRIPE; i++) {
+		const uint8_t *secret = i + 1 < SLICE / STRIPE ? XXH3_kSecret + 8 * i : last;
+
 #pragma GCC unroll 4
 		for (j = 0; j < VECTORS; j++) {
 			at = i * STRIPE + j * sizeof(VECTOR);
-			v[j] = LOAD(from + at);
-			KEEP(v[j]);
+			v = read_once(from + at);
 			if (at == 0 && !l->begun)
-				store_part(to, v[j], 0, sizeof(VECTOR) - shift);
+				store_part(to, v, 0, sizeof(VECTOR) - shift);
 			else
-				STREAM(to + at - shift, JOIN(before, v[j], shift, index));
-			before = v[j];
+				STREAM(to + at - shift, JOIN(before, v, shift, index));
+			hash_vector(&s, j, v, secret);
+			before = v;
 		}
-		XXH3_accumulate_512(l->acc, v, i + 1 < SLICE / STRIPE ? XXH3_kSecret + 8 * i : last);
 	}
+	sums_close(&s, l->acc);
 	l->carry = before;
 	l->begun = 1;
 }
@@ -139,34 +100,6 @@ static void store_carry(struct lane *l, uint8_t *to)
 
 	if (l->begun)
 		store_part(to - shift, l->carry, sizeof(VECTOR) - shift, shift);
-}
-
-static void start(uint64_t *acc)
-{
-	static const uint64_t first[8] = XXH3_INIT_ACC;
-
-	memcpy(acc, first, sizeof first);
-}
-
-/* gcc 12 does not everywhere clear the upper halves by itself, and the next instruction of an older kind, in the C
- * library's mutex, would wait 60 ns for them. */
-static uint64_t finish(const uint64_t *acc, uint64_t bytes)
-{
-	uint64_t found = XXH3_mergeAccs(acc, MERGE_SECRET, bytes * XXH_PRIME64_1);
-
-	CLEAR();
-	return found;
-}
-
-/* What is left of at most a slice. The last 64 bytes are hashed from where they were stored. */
-static void end(uint64_t *acc, uint8_t *to, const uint8_t *from, uint64_t bytes)
-{
-	uint64_t at, i;
-
-	for (i = 0, at = 0; at + STRIPE < bytes; i++, at += STRIPE)
-		stripe(acc, to + at, from + at, XXH3_kSecret + 8 * i, BLOCK_CACHED);
-	memcpy(to + at, from + at, bytes - at);
-	XXH3_accumulate_512(acc, to + bytes - STRIPE, LAST_SECRET);
 }
 
 /* The accumulators stay in registers. */
