@@ -31,6 +31,14 @@ static size_t prefix(char *buf, size_t max, enum log_level level)
 	return n + (size_t)snprintf(buf + n, max - n, ".%03ldZ ", now.tv_nsec / 1000000);
 }
 
+/* What an event quotes may come from a job: it is not to look like another event. */
+static void one_line(char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			text[i] = '?';
+}
+
 void log_event(enum log_level level, const char *event, const char *fmt, ...)
 {
 	if (level > log_threshold)
@@ -41,11 +49,13 @@ void log_event(enum log_level level, const char *event, const char *fmt, ...)
 	static const char *const names[] = { [LOG_EVENT_ERROR] = "error", [LOG_EVENT_WARN] = "warn",
 					     [LOG_EVENT_INFO] = "info", [LOG_EVENT_DEBUG] = "debug" };
 	n += (size_t)snprintf(line + n, max - n, "%s %s %s ", log_who, names[level], event);
+	const size_t start = n < max ? n : max;
 	va_list ap;
 	va_start(ap, fmt);
 	int more = n < max ? vsnprintf(line + n, max - n, fmt, ap) : 0;
 	va_end(ap);
 	n = more < 0 || n + (size_t)more >= max ? max - 1 : n + (size_t)more;
+	one_line(line + start, n - start);
 	line[n++] = '\n';
 	if (write(STDERR_FILENO, line, n) < 0) { /* nobody is left to tell */
 	}
