@@ -102,6 +102,7 @@ def a_full_disk_fails_the_save_and_nothing_else(c, top, n1, n2):
 def a_top_agent_killed_in_the_middle_of_a_save_has_the_one_before(c, top, n1, n2):
     path = start_carried(c, n1, "twice")
     far = ticks.last(path)[2]
+    n1.cli("checkpoint", "--level", "2", "twice")  # beyond that tick
     top.cli("save")
     for i in range(6):
         n1.cli("checkpoint", "--level", "2", "twice")
