@@ -51,10 +51,13 @@ static void die_after(long ns)
 		_exit(4);
 }
 
-/* A child that runs act until its death at a random moment, at the latest after so many nanoseconds. */
-static void kill_one(void (*act)(struct arena *, struct tally *), struct arena *a, struct tally *t, uint32_t at_most)
+/* A child that runs act until its death at a random moment, at the latest after so many nanoseconds; in later turns more,
+ * because the slower the build and the machine, the later it is when anything has been written. */
+static void kill_one(void (*act)(struct arena *, struct tally *), struct arena *a, struct tally *t, uint32_t at_most,
+		     uint32_t turn)
 {
-	long ns = 1 + (long)(rnd() % at_most);
+	uint64_t most = at_most + (uint64_t)turn * (at_most / 1000) * SLOW * SLOW;
+	long ns = 1 + (long)(rnd() % (most < 900000000 ? most : 900000000));
 	int status;
 	pid_t pid = fork();
 
@@ -98,7 +101,7 @@ static void writers_killed_at_random_moments_leave_the_newest_version_or_the_one
 	struct tally *t = tally_open();
 
 	for (uint32_t turn = 0; turn < 4000 / SLOW || t->acked[0] < 100; turn++) {
-		kill_one(write_plain, a, t, 120000);
+		kill_one(write_plain, a, t, 120000, turn);
 		for (uint32_t k = 0; k < 4; k++)
 			check_plain(a, t, k);
 	}
@@ -149,7 +152,7 @@ static void so_do_writers_of_protected_regions(void)
 
 	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
 	for (uint32_t turn = 0; turn < 3500 / SLOW || t->acked[4] < 200; turn++) {
-		kill_one(write_regions, a, t, 250000);
+		kill_one(write_regions, a, t, 250000, turn);
 		check_regions(a, t, 4, 1);
 		check_regions(a, t, 5, 3);
 	}
@@ -206,7 +209,7 @@ static void so_do_writers_of_several_threads(void)
 
 	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
 	for (uint32_t turn = 0; turn < 2500 / SLOW || t->acked[4] < 50 || t->acked[6] < 50; turn++) {
-		kill_one(write_in_threads, a, t, 600000);
+		kill_one(write_in_threads, a, t, 600000, turn);
 		for (uint32_t k = 0; k < 4; k++)
 			check_plain(a, t, k);
 		check_regions(a, t, 4, 1);
