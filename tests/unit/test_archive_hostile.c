@@ -14,11 +14,12 @@ static struct archive_var vars[] = {
 	{"words", 3, 12, {0}, ARENA_U32},
 	{"text", 5, 5, {0}, ARENA_CHAR},
 	{"z/../z", 1, 16, {0}, ARENA_C64},
+	{"none", 0, 0, {0}, ARENA_F64},
 };
 static double z[2] = {1.5, -2};
 static struct archive_key keys[] = {
 	{"first", 7, 21, 1000000000, 0, ARENA_PLAIN, 2, vars},
-	{"second", 1, 16, 1000000000, 2, ARENA_WHOLE, 1, vars + 2},
+	{"second", 1, 16, 1000000000, 2, ARENA_WHOLE, 2, vars + 2},
 };
 static struct archive_info info = {1000000000, "p", "h", "j", 0, 37, 2, keys};
 static struct member members[] = {
@@ -27,9 +28,10 @@ static struct member members[] = {
 	{.name = "keys/000000/0-words", .data = words, .bytes = 12},
 	{.name = "keys/000000/1-text", .data = "hello", .bytes = 5},
 	{.name = "keys/000001/0-z____z", .data = z, .bytes = 16},
+	{.name = "keys/000001/1-none", .data = "", .bytes = 0},
 	{.name = "more", .data = "x", .bytes = 1},
 };
-enum { MEMBERS = 5 };
+enum { MEMBERS = 6, NONE = 5 };
 
 static void use_manifest(char *text, size_t bytes)
 {
@@ -55,6 +57,7 @@ static void make(void)
 	sample_sum(words, 12, vars[0].sum);
 	sample_sum("hello", 5, vars[1].sum);
 	sample_sum(z, 16, vars[2].sum);
+	sample_sum("", 0, vars[3].sum);
 	CU_ASSERT_EQUAL_FATAL(archive_json_write(&info, &text, &bytes, &e), 0);
 	use_manifest(text, bytes);
 }
@@ -176,9 +179,17 @@ static void members_that_lead_elsewhere_are_refused(void)
 	members[2].link = "manifest.json";
 	CU_ASSERT_EQUAL(check(MEMBERS), -EBADMSG);
 	members[2] = m;
-	members[2].type = AE_IFDIR;
-	CU_ASSERT_EQUAL(check(MEMBERS), -EBADMSG);
 	members[2] = m;
+	m = members[NONE]; /* whose length and sum say nothing */
+	members[NONE].type = AE_IFDIR;
+	CU_ASSERT_EQUAL(check(MEMBERS), -EBADMSG);
+	members[NONE].type = AE_IFLNK;
+	members[NONE].link = "/etc/passwd";
+	CU_ASSERT_EQUAL(check(MEMBERS), -EBADMSG);
+	members[NONE].type = AE_IFREG;
+	members[NONE].link = "manifest.json";
+	CU_ASSERT_EQUAL(check(MEMBERS), -EBADMSG);
+	members[NONE] = m;
 }
 
 static void missing_and_added_members_are_refused(void)
