@@ -27,12 +27,20 @@ static void plain_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t 
 		hashes[i] = plain_copy(to + i * BLOCK, from + i * BLOCK, BLOCK, how);
 }
 
+static void plain_moves(const struct block_move *moves, uint64_t n)
+{
+	uint64_t i;
+
+	for (i = 0; i < n; i++)
+		*moves[i].hash = plain_copy(moves[i].to, moves[i].from, BLOCK, BLOCK_STREAM);
+}
+
 static uint64_t plain_hash(const void *data, uint64_t bytes, uint64_t seed)
 {
 	return XXH3_64bits_withSeed(data, bytes, seed);
 }
 
-const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_hash};
+const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_moves, plain_hash};
 
 /* Fills all[], best first. The 512-bit registers only where they came with AVX-512 VBMI2: processors before that
  * lower the clock of the whole core for a while when they are used, and the program would pay for it. */
@@ -81,6 +89,11 @@ uint64_t block_copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block
 void block_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how)
 {
 	best()->copies(to, from, n, hashes, how);
+}
+
+void block_moves(const struct block_move *moves, uint64_t n)
+{
+	best()->moves(moves, n);
 }
 
 uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed)

@@ -23,6 +23,14 @@ uint64_t block_copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block
 /* Copy n whole blocks of BLOCK bytes that lie one after the other, hashes[i] for each. Faster than one by one. */
 void block_copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how);
 
+/* Copy n whole blocks from and to wherever they lie, streamed. */
+struct block_move {
+	uint8_t *to;
+	const uint8_t *from;
+	uint64_t *hash;
+};
+void block_moves(const struct block_move *moves, uint64_t n);
+
 /* Streamed bytes are visible to whoever sees what is stored after this call. */
 void block_done(void);
 
@@ -34,6 +42,7 @@ struct block_variant {
 	const char *name;
 	uint64_t (*copy)(uint8_t *to, const uint8_t *from, uint64_t bytes, enum block_how how);
 	void (*copies)(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how);
+	void (*moves)(const struct block_move *moves, uint64_t n);
 	uint64_t (*hash)(const void *data, uint64_t bytes, uint64_t seed);
 };
 const struct block_variant *block_variant(size_t i);

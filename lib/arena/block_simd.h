@@ -17,7 +17,7 @@
  *   SWAP(x)             each two of the numbers swapped */
 #include "lib/arena/block_stripe.h"
 
-#define LANES 4u    /* blocks copied side by side: memory is faster when several of its pages are open */
+#define LANES 4u     /* blocks copied side by side: memory is faster when several of its pages are open */
 #define LANE_MAX 16u /* blocks, one after the other */
 
 /* What slices that follow one another know of: see slice_shifted(). */
@@ -132,27 +132,40 @@ static uint64_t copy(uint8_t *to, const uint8_t *from, uint64_t bytes, enum bloc
 	return copy_as(to, from, bytes, BLOCK_CACHED);
 }
 
-/* LANES lanes of n blocks each, slice by slice in turns. */
+/* A block in each lane, slice by slice in turns. */
+static void lanes_copy(struct lane lanes[LANES], const struct block_move *moves, slice_fn *one)
+{
+	uint64_t at, i;
+
+	for (i = 0; i < LANES; i++)
+		start(lanes[i].acc);
+	for (at = 0; at < BLOCK; at += SLICE)
+		for (i = 0; i < LANES; i++) {
+			one(&lanes[i], moves[i].to + at, moves[i].from + at,
+			    at + SLICE < BLOCK ? SLICE_SECRET : LAST_SECRET);
+			if (at + SLICE < BLOCK)
+				XXH3_scrambleAcc(lanes[i].acc, SCRAMBLE_SECRET);
+		}
+	for (i = 0; i < LANES; i++)
+		*moves[i].hash = finish(lanes[i].acc, BLOCK);
+}
+
+/* Lanes of n blocks each. */
 static void copy_lanes(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, slice_fn *one)
 {
+	struct block_move moves[LANES];
 	struct lane lanes[LANES];
-	uint64_t i, at, b, block;
+	uint64_t i, b;
 
 	for (b = 0; b < LANES; b++)
 		lanes[b].begun = 0;
 	for (i = 0; i < n; i++) {
-		for (b = 0; b < LANES; b++)
-			start(lanes[b].acc);
-		for (at = 0; at < BLOCK; at += SLICE)
-			for (b = 0; b < LANES; b++) {
-				block = b * n + i;
-				one(&lanes[b], to + block * BLOCK + at, from + block * BLOCK + at,
-				    at + SLICE < BLOCK ? SLICE_SECRET : LAST_SECRET);
-				if (at + SLICE < BLOCK)
-					XXH3_scrambleAcc(lanes[b].acc, SCRAMBLE_SECRET);
-			}
-		for (b = 0; b < LANES; b++)
-			hashes[b * n + i] = finish(lanes[b].acc, BLOCK);
+		for (b = 0; b < LANES; b++) {
+			uint64_t block = b * n + i;
+
+			moves[b] = (struct block_move){to + block * BLOCK, from + block * BLOCK, hashes + block};
+		}
+		lanes_copy(lanes, moves, one);
 	}
 	for (b = 0; b < LANES; b++)
 		store_carry(&lanes[b], to + (b + 1) * n * BLOCK);
@@ -171,6 +184,26 @@ static void copies(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashe
 		hashes[i] = copy(to + i * BLOCK, from + i * BLOCK, BLOCK, how);
 }
 
+static int all_streamable(const struct block_move *moves)
+{
+	uintptr_t at = 0;
+	size_t i;
+
+	for (i = 0; i < LANES; i++)
+		at |= (uintptr_t)moves[i].to;
+	return at % sizeof(VECTOR) == 0;
+}
+
+static void moves(const struct block_move *m, uint64_t n)
+{
+	struct lane lanes[LANES];
+
+	for (; n >= LANES && all_streamable(m); m += LANES, n -= LANES)
+		lanes_copy(lanes, m, slice_stream);
+	for (; n; m++, n--)
+		*m->hash = copy(m->to, m->from, BLOCK, BLOCK_STREAM);
+}
+
 static uint64_t hash(const void *data, uint64_t bytes, uint64_t seed)
 {
 	uint64_t found = XXH3_64bits_withSeed(data, bytes, seed);
@@ -183,4 +216,4 @@ static uint64_t hash(const void *data, uint64_t bytes, uint64_t seed)
 #define VARIANT_NAME_(name) block_##name
 #define VARIANT_STRING(name) VARIANT_STRING_(name)
 #define VARIANT_NAME(name) VARIANT_NAME_(name)
-const struct block_variant VARIANT_NAME(VARIANT) = {VARIANT_STRING(VARIANT), copy, copies, hash};
+const struct block_variant VARIANT_NAME(VARIANT) = {VARIANT_STRING(VARIANT), copy, copies, moves, hash};

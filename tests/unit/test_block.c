@@ -101,6 +101,33 @@ static void several_blocks_are_copied_as_one_by_one(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
+static void blocks_are_moved_from_and_to_wherever_they_lie(void)
+{
+	static const size_t offsets[] = {0, 16, 64, 1};
+	struct block_move moves[9];
+	const struct block_variant *v;
+	uint64_t hashes[9], b;
+	size_t i, n, o;
+	int wrong = 0;
+
+	fill(many, sizeof many);
+	for (i = 0; (v = block_variant(i)) != NULL; i++)
+		for (n = 0; n <= 9; n++)
+			for (o = 0; o < 4; o++) {
+				memset(stored, FENCE, sizeof stored);
+				for (b = 0; b < n; b++)
+					moves[b] = (struct block_move){stored + (13 * b % 9) * 2 * BLOCK + offsets[o],
+								       many + 5 * b * BLOCK + b, &hashes[b]};
+				v->moves(moves, n);
+				block_done();
+				for (b = 0; b < n; b++)
+					wrong += hashes[b] != XXH3_64bits(moves[b].from, BLOCK) ||
+						 memcmp(moves[b].to, moves[b].from, BLOCK) != 0 ||
+						 !untouched(moves[b].to + BLOCK, 64);
+			}
+	CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void hashes_with_a_seed_are_those_of_xxh3(void)
 {
 	const struct block_variant *v;
@@ -203,6 +230,7 @@ static const struct test tests[] = {
 	{"a copy of any size at any address is exact and hashed",
 	 a_copy_of_any_size_at_any_address_is_exact_and_hashed},
 	{"several blocks are copied as one by one", several_blocks_are_copied_as_one_by_one},
+	{"blocks are moved from and to wherever they lie", blocks_are_moved_from_and_to_wherever_they_lie},
 	{"hashes with a seed are those of XXH3", hashes_with_a_seed_are_those_of_xxh3},
 	{"the best variant is the one in use, and plain C is always there",
 	 the_best_variant_is_the_one_in_use_and_plain_c_is_always_there},
