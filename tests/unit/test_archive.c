@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "lib/arena/reader.h"
+#include "lib/arena/walk.h"
 #include "tests/unit/archive_sample.h"
 #include "tests/unit/tiny_fs.h"
 
@@ -107,7 +107,9 @@ static void an_arena_without_keys_makes_an_archive_without_keys(void)
 static void a_key_becomes_the_next_version_unless_it_has_that_content(void)
 {
 	struct arena *a = sample_arena(1 << 20);
+	struct arena_found *found;
 	struct err e = {0};
+	size_t n;
 	int i;
 
 	for (i = 0; i < 5; i++)
@@ -121,6 +123,9 @@ static void a_key_becomes_the_next_version_unless_it_has_that_content(void)
 	CU_ASSERT(sample_is(a, "k", "five"));
 	CU_ASSERT_EQUAL(sample_load(a, path, &e), 1);
 	CU_ASSERT_EQUAL(arena_newest(a, "k", NULL), 7);
+	CU_ASSERT_EQUAL(arena_find(a, "k", &found, &n), 0);
+	CU_ASSERT(n == 1 && found->used == 3 && found->version == 7); /* each load used it: a memo is not the next to go */
+	free(found);
 	sample_drop(a);
 }
 
