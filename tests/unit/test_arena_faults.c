@@ -149,7 +149,7 @@ static void scribbles_over_maps_and_pads_never_crash_the_reader_or_pass_for_a_va
 	struct region g;
 	struct arena *a = with_regions(9, 3, &g);
 	struct arena_reader r = {.fd = -1, .image_bytes = a->file_bytes};
-	uint8_t *image = malloc(a->file_bytes);
+	uint8_t *image = calloc(1, a->file_bytes);
 	size_t heap = (size_t)(a->heap - a->base), used = heap + a->head->free_at, whole = 0, at, n, i;
 	struct arena_value v;
 	struct arena_keys list;

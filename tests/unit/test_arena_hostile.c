@@ -111,7 +111,7 @@ static void scribbles_over_an_arena_never_crash_the_reader_or_pass_for_a_value(v
 {
 	struct arena *a = filled();
 	size_t bytes = a->file_bytes, used = (size_t)(a->heap - a->base) + a->head->free_at, whole = 0, i, n, at;
-	uint8_t *image = malloc(bytes);
+	uint8_t *image = calloc(1, bytes);
 	struct arena_reader r = {.fd = -1, .image = image, .image_bytes = bytes};
 
 	CU_ASSERT_PTR_NOT_NULL_FATAL(image);
@@ -139,7 +139,7 @@ static void every_byte_of_the_header_may_flip(void)
 {
 	struct arena *a = filled();
 	size_t bytes = a->file_bytes;
-	uint8_t *image = malloc(bytes);
+	uint8_t *image = calloc(1, bytes);
 	struct arena_reader r = {.fd = -1, .image = image, .image_bytes = bytes};
 
 	memcpy(image, a->base, bytes);
