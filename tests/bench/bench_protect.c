@@ -12,7 +12,8 @@
 #include "tests/bench/timing.h"
 
 #define PAGE 4096u
-#define TURNS 9
+#define TURNS 5  /* of each, one after the other, … */
+#define ROUNDS 3 /* … and that several times */
 
 static struct {
 	size_t pages;
@@ -62,15 +63,17 @@ static double copied(void)
 
 static void share(const char *name, size_t of)
 {
-	double ms[TURNS], copy[TURNS], dirtying[TURNS];
-	size_t i;
+	double ms[ROUNDS * TURNS], copy[ROUNDS * TURNS], dirtying[ROUNDS * TURNS];
+	size_t r, i, n = ROUNDS * TURNS;
 
-	for (i = 0; i < TURNS; i++) {
-		ms[i] = with_checkpoint(of, &dirtying[i]);
-		copy[i] = copied();
+	for (r = 0; r < n; r += TURNS) {
+		for (i = r; i < r + TURNS; i++)
+			ms[i] = with_checkpoint(of, &dirtying[i]);
+		for (i = r; i < r + TURNS; i++)
+			copy[i] = copied();
 	}
-	printf(", \"%s\": {\"ms\": %.3f, \"dirtying_ms\": %.3f, \"memcpy_ms\": %.3f}", name,
-	       timing_median(ms, TURNS), timing_median(dirtying, TURNS), timing_median(copy, TURNS));
+	printf(", \"%s\": {\"ms\": %.3f, \"dirtying_ms\": %.3f, \"memcpy_ms\": %.3f}", name, timing_median(ms, n),
+	       timing_median(dirtying, n), timing_median(copy, n));
 }
 
 int main(int argc, char **argv)
