@@ -57,11 +57,11 @@ int arena_put(struct arena *a, const char *key, const struct arena_var *vars, si
 int arena_load(struct arena *a, const char *key, const struct arena_var *vars, size_t n, uint64_t version,
 	       uint32_t incarnation, int64_t time_ns);
 
-/* The same for protected regions: vars[i] begins pads[i] bytes (below 4096) behind the next multiple of 8 of the data.
- * base: a version of which the caller knows what changed since: bit b of changed says that block b (of 4096 bytes of
- * the data) may differ from it. When base is not the newest version, has another sum or is laid out differently, and
- * with base 0, everything is copied. how: enum arena_how, what is written down about it; where everything was copied,
- * ARENA_WHOLE instead of ARENA_DIRTY. */
+/* The same for protected regions: vars[i] begins pads[i] bytes (below 4096) behind the next multiple of 8 of the
+ * data. base: a version of which the caller knows what changed since: bit b of changed says that block b (of
+ * 4096 bytes of the data) may differ from it. When base is not the newest version, has another sum or is laid
+ * out differently, and with base 0, everything is copied. how: enum arena_how, what is written down about it;
+ * where everything was copied, ARENA_WHOLE instead of ARENA_DIRTY. */
 struct arena_regions {
 	const struct arena_var *vars;
 	const uint32_t *pads;
@@ -75,11 +75,12 @@ struct arena_regions {
 int arena_put_regions(struct arena *a, const char *key, const struct arena_regions *r, uint64_t *version,
 		      uint64_t *sum);
 
-/* Where each variable's elements begin in the data, and the data's length. pads may be NULL. 0 if they are impossible. */
+/* Where each variable's elements begin in the data, and the data's length. pads may be NULL. 0 if they are
+ * impossible. */
 uint64_t arena_offsets(const struct arena_var *vars, const uint32_t *pads, size_t n, uint64_t *at);
 
-/* Keep that many versions of key (1 to ARENA_SLOTS_MAX - 1; without this call one), which need not exist yet. -ENOSPC;
- * fewer than there are forgets the oldest. arena_reset() forgets this too. */
+/* Keep that many versions of key (1 to ARENA_SLOTS_MAX - 1; without this call one), which need not exist yet.
+ * -ENOSPC; fewer than there are forgets the oldest. arena_reset() forgets this too. */
 int arena_keep(struct arena *a, const char *key, uint32_t versions);
 
 /* Why a variable did not fit (-EMEDIUMTYPE): absent, or other in type or count. */

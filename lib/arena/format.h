@@ -140,13 +140,15 @@ enum arena_how {
 };
 
 /* One version of a key. Followed by vars × struct arena_desc, the variables' names one after the other, padding
- * to 8 bytes, for block_shift > 0 one XXH3-64 per block of data, for how > ARENA_PLAIN and block_shift > 0 the map
- * (below), padding for block_shift > 0 (to a cache line; with a map, to 4096 bytes), and the data: each variable's
- * elements begin `pad` bytes behind the next multiple of 8 bytes of the data. version is 0 while the slot is being written.
+ * to 8 bytes, for block_shift > 0 one XXH3-64 per block of data, for how > ARENA_PLAIN and block_shift > 0 the
+ * map (below), padding for block_shift > 0 (to a cache line; with a map, to 4096 bytes), and the data: each
+ * variable's elements begin `pad` bytes behind the next multiple of 8 bytes of the data. version is 0 while the
+ * slot is being written.
  *
- * The map says for each block, in one byte, in which slot's data area it lies, at the block's own place. So versions
- * share the blocks that did not change: a new version puts a changed block where none of the versions that are
- * kept has it. Only slots whose variables are laid out alike share; without a map, blocks lie in their own slot. */
+ * The map says for each block, in one byte, in which slot's data area it lies, at the block's own place. So
+ * versions share the blocks that did not change: a new version puts a changed block where none of the versions
+ * that are kept has it. Only slots whose variables are laid out alike share; without a map, blocks lie in their
+ * own slot. */
 struct arena_slot {
 	uint64_t version;
 	uint64_t sum; /* XXH3-64, seeded with hash ^ version, of what follows up to the end of the block sums and map

@@ -4,8 +4,8 @@
 
 #include "lib/arena/internal.h"
 
-/* Which variable of the slot is wanted as vars[i]: the one of that name, else the one at that place, unless its name
- * is asked for elsewhere. -1: none. */
+/* Which variable of the slot is wanted as vars[i]: the one of that name, else the one at that place, unless its
+ * name is asked for elsewhere. -1: none. */
 static int64_t match(const uint8_t *slot, const struct arena_var *vars, size_t n, size_t i)
 {
 	const struct arena_slot *s = (const struct arena_slot *)(const void *)slot;
@@ -130,8 +130,9 @@ static int get_locked(struct arena *a, struct arena_record *r, struct arena_var 
 	}
 }
 
-/* Without the right to write there is no lock to take: a writer may get in between, and then it is read again. What
- * looks damaged is looked at a second time: a slot may have been cleared for the next version since the first. */
+/* Without the right to write there is no lock to take: a writer may get in between, and then it is read again.
+ * What looks damaged is looked at a second time: a slot may have been cleared for the next version since the
+ * first. */
 static int get_unlocked(struct arena *a, const struct key *k, struct arena_var *vars, size_t n, uint64_t version,
 			uint64_t *got, struct arena_misfit *m)
 {

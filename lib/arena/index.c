@@ -37,8 +37,8 @@ static int is_key(struct arena_record *r, const struct key *k)
 	       memcmp(record_name(r), k->name, k->bytes) == 0;
 }
 
-/* The bucket of a key in a table, and its record; -1 if it is not there. *room: a bucket that it could be put into.
- * Each bucket is read once: without lock 0 the table may be given up and emptied at any moment. */
+/* The bucket of a key in a table, and its record; -1 if it is not there. *room: a bucket that it could be put
+ * into. Each bucket is read once: without lock 0 the table may be given up and emptied at any moment. */
 static int64_t probe(struct arena *a, uint32_t table, const struct key *k, int64_t *room, struct arena_record **found)
 {
 	uint64_t mask = table_buckets(table) - 1, i, b = k->hash & mask;

@@ -169,8 +169,8 @@ struct areas {
 };
 void areas_find(struct arena *a, struct arena_record *r, const struct slot_plan *p, struct areas *out);
 
-/* Where the blocks of a version may be written: in the slots of the versions laid out like it that are kept, and its
- * own, in the places that none of them uses. There are more such slots than versions, so one is always free. */
+/* Where the blocks of a version may be written: in the slots of the versions laid out like it that are kept, and
+ * its own, in the places that none of them uses. There are more such slots than versions, so one is always free. */
 struct share {
 	struct areas to;
 	const uint8_t *map[ARENA_SLOTS_MAX]; /* of the versions kept */
@@ -194,12 +194,13 @@ static inline uint8_t share_slot(const struct share *sh, uint64_t block)
 void share_open(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
 		const struct slot_plan *p, struct share *sh);
 
-/* Have any versions besides that in slot `own` blocks that c must not lie upon? Then share_leave() before it is used. */
+/* Have any versions besides that in slot `own` blocks that c must not lie upon? Then share_leave() before it is
+ * used. */
 int share_blocked(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
 		  const struct slot_plan *p);
 
-/* Bring what the versions of other slots have in this one into other slots. Its own version is gone. A death at any
- * instruction leaves each version whole. */
+/* Bring what the versions of other slots have in this one into other slots. Its own version is gone. A death at
+ * any instruction leaves each version whole. */
 void share_leave(struct arena *a, struct arena_record *r, uint32_t slot);
 
 /* ---- blocks.c: the data of one version ---- */
@@ -211,8 +212,8 @@ void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s);
 void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64_t b, uint64_t n, uint64_t *sums,
 		enum block_how how);
 
-/* Copy length bytes at offset of the data to out, checking the blocks they lie in. areas: for a version with a map,
- * else unused. 0 or -EBADMSG. */
+/* Copy length bytes at offset of the data to out, checking the blocks they lie in. areas: for a version with a
+ * map, else unused. 0 or -EBADMSG. */
 int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas *areas, uint64_t offset,
 	      uint64_t length, uint8_t *out);
 

@@ -33,8 +33,8 @@ uint64_t slot_version(struct arena *a, struct arena_record *r, uint32_t slot)
 	return version <= load_relaxed(&r->commit) >> 8 ? version : 0;
 }
 
-/* One whose writer died before it published it, else an empty one while fewer than keep + 1 versions are there, else that
- * with the oldest. */
+/* One whose writer died before it published it, else an empty one while fewer than keep + 1 versions are there,
+ * else that with the oldest. */
 static uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 {
 	uint64_t version, oldest = UINT64_MAX, newest = r->commit >> 8;

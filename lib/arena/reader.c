@@ -1,6 +1,6 @@
-/* The hostile reader: see reader.h. This file is how it gets at the bytes. Every number that comes from the file is bounded
- * by the file's length and the format's limits before it is used, and everything that is judged is judged in a private
- * copy. */
+/* The hostile reader: see reader.h. This file is how it gets at the bytes. Every number that comes from the file
+ * is bounded by the file's length and the format's limits before it is used, and everything that is judged is
+ * judged in a private copy. */
 #include "lib/arena/reader.h"
 
 #include <errno.h>

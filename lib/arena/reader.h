@@ -58,8 +58,8 @@ int arena_read_open(struct arena_reader *r);
 int arena_read_keys(struct arena_reader *r, int verify, struct arena_keys *out);
 void arena_keys_free(struct arena_keys *keys);
 
-/* One key's newest version with its variables, without looking at its data. Free with arena_key_free(), also after an
- * error. */
+/* One key's newest version with its variables, without looking at its data. Free with arena_key_free(), also
+ * after an error. */
 int arena_read_key(struct arena_reader *r, const char *key, struct arena_key *out);
 void arena_key_free(struct arena_key *key);
 

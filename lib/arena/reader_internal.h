@@ -33,9 +33,9 @@ int read_records(struct arena_reader *r, uint64_t **out, size_t *n);
 
 /* ---- reader_versions.c ---- */
 
-/* A copy of a key's newest version, or of the one wanted: its description, and with verify also its data, which lie at
- * p->data_at of the copy and have been checked. *copy owned by the caller, also after an error. *rec is read again when
- * the writer has moved on. *skipped: how many newer ones are damaged. */
+/* A copy of a key's newest version, or of the one wanted: its description, and with verify also its data, which
+ * lie at p->data_at of the copy and have been checked. *copy owned by the caller, also after an error. *rec is
+ * read again when the writer has moved on. *skipped: how many newer ones are damaged. */
 int read_version(struct arena_reader *r, struct record *rec, uint64_t wanted, int verify, uint8_t **copy,
 		 struct slot_plan *p, int *skipped);
 

@@ -1,5 +1,5 @@
-/* The hostile reader's way from a record to a version: the slot that has it, its blocks where its map says, and another
- * look when the writer was faster. */
+/* The hostile reader's way from a record to a version: the slot that has it, its blocks where its map says, and
+ * another look when the writer was faster. */
 #include <errno.h>
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
-/* Versions of one key that share the blocks which did not change: who has which block where, where a new one may be
- * put, and how a slot is cleared of what other versions have in it. The caller holds the key's lock.
+/* Versions of one key that share the blocks which did not change: who has which block where, where a new one may
+ * be put, and how a slot is cleared of what other versions have in it. The caller holds the key's lock.
  *
- * Only versions with a map share, and only those laid out alike. What holds at every instruction: the slots that the
- * map of a kept version names were last written by versions laid out like it. */
+ * Only versions with a map share, and only those laid out alike. What holds at every instruction: the slots that
+ * the map of a kept version names were last written by versions laid out like it. */
 #include "lib/arena/internal.h"
 
 void areas_find(struct arena *a, struct arena_record *r, const struct slot_plan *p, struct areas *out)

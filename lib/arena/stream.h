@@ -16,7 +16,8 @@ void stream_open(struct stream *s, const struct arena_var *vars, const uint32_t 
 /* Bytes at offset `at` into out. */
 void stream_read(struct stream *s, uint64_t at, uint8_t *out, uint64_t bytes);
 
-/* Where the bytes from `at` on lie as they are, and how many do before their variable ends; NULL and 0 in between. */
+/* Where the bytes from `at` on lie as they are, and how many do before their variable ends; NULL and 0 in
+ * between. */
 const uint8_t *stream_run(struct stream *s, uint64_t at, uint64_t *bytes);
 
 #endif

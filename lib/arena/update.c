@@ -1,4 +1,5 @@
-/* The data of a version that shares blocks with others: each goes to a slot in which no version that is kept has it. */
+/* The data of a version that shares blocks with others: each goes to a slot in which no version that is kept has
+ * it. */
 #include "lib/arena/block.h"
 #include "lib/arena/internal.h"
 

@@ -1,5 +1,5 @@
-/* What tests of death in the arena share: values in which a tear shows, protected regions of which every version is
- * known, and a child that is stepped through a call instruction by instruction. */
+/* What tests of death in the arena share: values in which a tear shows, protected regions of which every version
+ * is known, and a child that is stepped through a call instruction by instruction. */
 #ifndef TESTS_UNIT_ARENA_DEATH_H
 #define TESTS_UNIT_ARENA_DEATH_H
 

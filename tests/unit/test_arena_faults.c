@@ -1,5 +1,5 @@
-/* Everything around the arena that can go wrong: damage in shared blocks and maps, a full /dev/shm, arenas that may only
- * be read or belong to somebody else, impossible regions. */
+/* Everything around the arena that can go wrong: damage in shared blocks and maps, a full /dev/shm, arenas that
+ * may only be read or belong to somebody else, impossible regions. */
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>

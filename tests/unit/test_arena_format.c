@@ -1,5 +1,5 @@
-/* What version 2 of the arena's format looks like, field by field, by offsets that stand here and nowhere else: if this
- * fails, files of older programs can no longer be read. */
+/* What version 2 of the arena's format looks like, field by field, by offsets that stand here and nowhere else:
+ * if this fails, files of older programs can no longer be read. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
-/* Death at random moments: writers of one thread and of several, of plain values and of protected regions, killed by a
- * timer of their own; holders of every kind of lock. Whoever comes next finds whole versions and free locks. */
+/* Death at random moments: writers of one thread and of several, of plain values and of protected regions,
+ * killed by a timer of their own; holders of every kind of lock. Whoever comes next finds whole versions and
+ * free locks. */
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -51,8 +52,8 @@ static void die_after(long ns)
 		_exit(4);
 }
 
-/* A child that runs act until its death at a random moment, at the latest after so many nanoseconds; in later turns more,
- * because the slower the build and the machine, the later it is when anything has been written. */
+/* A child that runs act until its death at a random moment, at the latest after so many nanoseconds; in later
+ * turns more, because the slower the build and the machine, the later it is when anything has been written. */
 static void kill_one(void (*act)(struct arena *, struct tally *), struct arena *a, struct tally *t, uint32_t at_most,
 		     uint32_t turn)
 {
@@ -110,8 +111,8 @@ static void writers_killed_at_random_moments_leave_the_newest_version_or_the_one
 	arena_unmap(a);
 }
 
-/* Regions that start from what the arena has, as a restarted program does; sometimes a plain version, sometimes other
- * pads, so that slots are cleared and given up. Key 5 keeps three versions. */
+/* Regions that start from what the arena has, as a restarted program does; sometimes a plain version, sometimes
+ * other pads, so that slots are cleared and given up. Key 5 keeps three versions. */
 static void write_regions(struct arena *a, struct tally *t)
 {
 	static __thread struct region g[2];

@@ -1,5 +1,5 @@
-/* Protected regions in the arena: versions that share blocks. Random histories of everything that can happen to a key are
- * compared with a model that keeps each version whole. */
+/* Protected regions in the arena: versions that share blocks. Random histories of everything that can happen to
+ * a key are compared with a model that keeps each version whole. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

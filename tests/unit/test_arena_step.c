@@ -1,5 +1,5 @@
-/* Death at every instruction: a child is stepped through a call, and whenever it has changed the arena, what a death
- * there would leave is looked at: whole versions, free locks, room for more. */
+/* Death at every instruction: a child is stepped through a call, and whenever it has changed the arena, what a
+ * death there would leave is looked at: whole versions, free locks, room for more. */
 #include "tests/unit/arena_death.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -27,8 +27,9 @@ static void copy_scene(struct scene *s)
 	memcpy(s->left->base + ARENA_INDEX, s->a->base + ARENA_INDEX, s->a->file_bytes - ARENA_INDEX);
 }
 
-/* Has the arena changed? The locks do not count: they are the kernel's to hand on. Of the heap, what describes (records,
- * which lie in its first pages, and the beginnings of slots) is compared at every step, the rest at some. */
+/* Has the arena changed? The locks do not count: they are the kernel's to hand on. Of the heap, what describes
+ * (records, which lie in its first pages, and the beginnings of slots) is compared at every step, the rest at
+ * some. */
 static int has_changed(struct scene *s, uint64_t step)
 {
 	const uint8_t *now = s->a->base, *seen = s->seen;
@@ -64,7 +65,8 @@ static void scene_close(struct scene *s)
 	free(s->seen);
 }
 
-/* Step a child through act, and look whenever it has changed the arena (every so manieth time). Returns the looks. */
+/* Step a child through act, and look whenever it has changed the arena (every so manieth time). Returns the
+ * looks. */
 static uint64_t step_through(struct scene *s, void (*act)(struct arena *), void (*look)(struct scene *), uint32_t every)
 {
 	uint64_t changes = 0, looks = 0, steps = 0;
