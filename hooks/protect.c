@@ -1,5 +1,5 @@
-/* The list of protected regions, and the calls that change it or tell of it. What a checkpoint does with them is in
- * protect_put.c. */
+/* The list of protected regions, and the calls that change it or tell of it. What a checkpoint does with them is
+ * in protect_put.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,8 +53,8 @@ static int bad_region(const char *name, const void *data, uint64_t count, int ty
 		return fail(CPA_ERR_ARG, "cpa_protect: region %s: there is no type %d", name, type);
 	if (__builtin_mul_overflow(count, arena_type_size((uint32_t)type), bytes) || *bytes > ARENA_HEAP_MAX ||
 	    (uintptr_t)data > UINTPTR_MAX - *bytes - PAGE)
-		return fail(CPA_ERR_ARG, "cpa_protect: region %s: %llu elements are more than an arena holds", name,
-			    (unsigned long long)count);
+		return fail(CPA_ERR_ARG, "cpa_protect: region %s: %llu elements are more than an arena holds",
+			    name, (unsigned long long)count);
 	return 0;
 }
 
@@ -73,7 +73,9 @@ static int look_at(const struct regions *r, struct region *g)
 		return fail(CPA_ERR_REGION, "region %s: %s", g->name,
 			    rc == -ENOENT ? "a part of it is not mapped memory"
 					  : "a part of it cannot be read and written");
-	return rc ? fail(CPA_ERR_SYSTEM, "region %s: /proc/self/maps cannot be read: %s", g->name, strerror(-rc)) : 0;
+	if (rc)
+		fail(CPA_ERR_SYSTEM, "region %s: /proc/self/maps cannot be read: %s", g->name, strerror(-rc));
+	return rc ? CPA_ERR_SYSTEM : 0;
 }
 
 /* With g in place of the one of its name, or as the last; g NULL: without `gone`. */
@@ -110,7 +112,8 @@ static int add_region(struct regions *r, struct region *g)
 	int rc = look_at(r, g);
 
 	if (!rc && !old && r->list->n == ARENA_VARS_MAX)
-		rc = fail(CPA_ERR_ARG, "cpa_protect: region %s: there are %u regions already", g->name, ARENA_VARS_MAX);
+		rc = fail(CPA_ERR_ARG, "cpa_protect: region %s: there are %u regions already", g->name,
+			  ARENA_VARS_MAX);
 	if (rc)
 		return rc;
 	g->id = ++r->next_id;
@@ -151,13 +154,13 @@ int cpa_protect(cpa *cp, const char *name, void *data, uint64_t count, int type)
 
 static int remove_regions(struct regions *r, const char *name)
 {
-	struct region *g;
+	struct region *g = name ? regions_find(r, name) : NULL;
 	int rc = 0;
 
-	if (name) {
-		g = regions_find(r, name);
-		return g ? publish(r, NULL, g) : fail(CPA_ERR_REGION, "region %s: there is none of that name", name);
-	}
+	if (name && !g)
+		return fail(CPA_ERR_REGION, "region %s: there is none of that name", name);
+	if (name)
+		return publish(r, NULL, g);
 	while (!rc && r->list->n)
 		rc = publish(r, NULL, r->list->at[r->list->n - 1]);
 	return rc;
@@ -205,7 +208,11 @@ static int tell(cpa *cp, struct regions *r, const char *name, const char **why)
 		not = given_up;
 	else if (track_open(r, &not) == 0)
 		not = g ? g->why : NULL;
-	*why = not ? not : g ? "its writes are tracked from its next checkpoint on" : "this kernel tells which pages were written";
+	if (!not)
+		*why = g ? "its writes are tracked from its next checkpoint on"
+			 : "this kernel tells which pages were written";
+	else
+		*why = not;
 	return not ? 0 : 1;
 }
 

@@ -1,5 +1,5 @@
-/* What changed since a key's last checkpoint from here, as bits for blocks. Owns the memory of which checkpoint each
- * key had last; the pages' own history is in region.seen. */
+/* What changed since a key's last checkpoint from here, as bits for blocks. Owns the memory of which checkpoint
+ * each key had last; the pages' own history is in region.seen. */
 #include <stdlib.h>
 #include <string.h>
 

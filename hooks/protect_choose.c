@@ -33,7 +33,8 @@ static int make_room(struct choice *p, size_t n)
 static int choose_one(struct choice *p, struct region *g, const char *name)
 {
 	if (!g)
-		return fail(CPA_ERR_REGION, "region %s: there is none of that name; was cpa_protect() called?", name);
+		return fail(CPA_ERR_REGION, "region %s: there is none of that name; was cpa_protect() called?",
+			    name);
 	if (g->chosen)
 		return fail(CPA_ERR_ARG, "region %s: it is named twice", name);
 	g->chosen = 1;
@@ -49,15 +50,18 @@ int choice_make(struct choice *p, struct regions *r, const char *call, const cha
 	int rc;
 
 	if (all == 0)
-		return fail(names ? CPA_ERR_ARG : CPA_ERR_REGION, "%s: no region is %s", call, names ? "named" : "protected");
+		return fail(names ? CPA_ERR_ARG : CPA_ERR_REGION, "%s: no region is %s", call,
+			    names ? "named" : "protected");
 	if (all > ARENA_VARS_MAX)
 		return fail(CPA_ERR_ARG, "%s: at most %u regions, not %zu", call, ARENA_VARS_MAX, all);
 	rc = make_room(p, all);
 	for (i = 0; i < all && !rc; i++) {
-		if (names && !names[i])
+		if (!names)
+			rc = choose_one(p, r->list->at[i], "");
+		else if (!names[i])
 			rc = fail(CPA_ERR_ARG, "%s: name %zu is NULL", call, i);
 		else
-			rc = choose_one(p, names ? regions_find(r, names[i]) : r->list->at[i], names ? names[i] : "");
+			rc = choose_one(p, regions_find(r, names[i]), names[i]);
 	}
 	return rc;
 }
@@ -67,8 +71,9 @@ int choice_make(struct choice *p, struct regions *r, const char *call, const cha
 int region_moved(struct region *g)
 {
 	g->moved = 1;
-	return fail(CPA_ERR_REGION, "region %s: its memory was unmapped or moved (munmap, mremap, realloc) since it was "
-				    "protected; call cpa_protect() for where it is now, or cpa_unprotect()", g->name);
+	return fail(CPA_ERR_REGION,
+		    "region %s: its memory was unmapped or moved (munmap, mremap, realloc) since it was protected; "
+		    "call cpa_protect() for where it is now, or cpa_unprotect()", g->name);
 }
 
 int choice_check(const struct choice *p, const struct regions *r, int write)
@@ -85,10 +90,12 @@ int choice_check(const struct choice *p, const struct regions *r, int write)
 		if (rc == -ENOENT)
 			rc = region_moved(g);
 		else if (rc == -EACCES)
-			rc = fail(CPA_ERR_REGION, "region %s: its memory cannot be %s: mprotect() took the permission, or "
-						  "its file is shorter than it was", g->name, write ? "written" : "read");
+			rc = fail(CPA_ERR_REGION,
+				  "region %s: its memory cannot be %s: mprotect() took the permission, or its file is "
+				  "shorter than it was", g->name, write ? "written" : "read");
 		else if (rc)
-			rc = fail(CPA_ERR_SYSTEM, "region %s: /proc/self/maps cannot be read: %s", g->name, strerror(-rc));
+			rc = fail(CPA_ERR_SYSTEM, "region %s: /proc/self/maps cannot be read: %s", g->name,
+				  strerror(-rc));
 	}
 	maps_end(&m);
 	return rc;

@@ -197,8 +197,8 @@ static const char *why_not(const struct mapping *g)
 	return NULL;
 }
 
-/* The ends of an array may lie in other memory than its bulk: .bss begins in the last page of .data. Those pages are
- * always copied; what is tracked is private anonymous memory. */
+/* The ends of an array may lie in other memory than its bulk: .bss begins in the last page of .data. Those pages
+ * are always copied; what is tracked is private anonymous memory. */
 void maps_trackable(struct maps *m, struct region *g)
 {
 	uintptr_t at = page_of((uintptr_t)g->data), end = page_of((uintptr_t)g->data + g->bytes + PAGE - 1), upto;

@@ -1,9 +1,10 @@
-/* Whose the regions are: one thread's at a time, and one process's. A fork()ed child inherits the list and the memory,
- * but nothing that the kernel tracks, and perhaps a lock that a thread held which it does not have. It begins with
- * whole copies and files of its own. The parent goes on unharmed.
+/* Whose the regions are: one thread's at a time, and one process's. A fork()ed child inherits the list and the
+ * memory, but nothing that the kernel tracks, and perhaps a lock that a thread held which it does not have. It
+ * begins with whole copies and files of its own. The parent goes on unharmed.
  *
- * A child is known by a page that the kernel empties in it (and CRIU puts back as it was). The files are closed in the child at once: one that never
- * calls this library again could not be dumped by CRIU while it holds a userfaultfd. */
+ * A child is known by a page that the kernel empties in it (and CRIU puts back as it was). The files
+ * are closed in the child at once: one that never calls this library again could not be dumped by CRIU while it
+ * holds a userfaultfd. */
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -186,7 +187,7 @@ void regions_free(cpa *cp)
 	unmake(r);
 }
 
-/* This process is a child that calls for the first time. What a thread of the parent was in the middle of is left. */
+/* This process is a child that calls for the first time. What a thread of the parent was amid is left as it is. */
 static void adopt(struct regions *r)
 {
 	size_t i;

@@ -32,8 +32,8 @@ static int find_changes(cpa *cp, struct regions *r, struct choice *p)
 	return 0;
 }
 
-/* A region that can be tracked begins in the data where it begins in its page, so that its pages are blocks. Also while
- * it is not tracked: the layout stays the same. Returns the blocks, 0 when there is no such layout. */
+/* A region that can be tracked begins in the data where it begins in its page, so that its pages are blocks. Also
+ * while it is not tracked: the layout stays the same. Returns the blocks, 0 when there is no such layout. */
 static uint64_t lay_out(struct choice *p)
 {
 	uint64_t at = 0, bytes;
@@ -98,8 +98,8 @@ static int commit(cpa *cp, struct regions *r, struct choice *p, const char *key)
 	return fail_arena(rc, "key", key);
 }
 
-static int checkpoint_inside(cpa *cp, struct regions *r, const char *call, const char *key, const char *const *names,
-			     size_t n)
+static int checkpoint_inside(cpa *cp, struct regions *r, const char *call, const char *key,
+			     const char *const *names, size_t n)
 {
 	struct choice p = {0};
 	int rc = choice_make(&p, r, call, names, n);

@@ -60,8 +60,8 @@ static void write_down(const struct span *s, const struct page_run *runs, long n
 	}
 }
 
-/* What was written is lost, so all may have been. If it is for a region whose memory is another now, the others go on;
- * what they write from here on has to be seen. -1: nothing can be tracked any more (a sandbox was entered). */
+/* What was written is lost, so all may have been. If it is for a region whose memory is another now, the others go
+ * on; what they write from here on has to be seen. -1: nothing can be tracked any more (a sandbox was entered). */
 static int scan_failed(struct regions *r, const struct span *s)
 {
 	size_t i;
@@ -104,9 +104,12 @@ static void check_ours(struct regions *r, const struct span *s)
 {
 	size_t i;
 
-	for (i = 0; i < s->n; i++)
-		if (s->at[i]->chosen && !s->at[i]->moved && track_watch(&r->tracker, s->at[i]->from, s->at[i]->to) != 0)
-			s->at[i]->moved = 1;
+	for (i = 0; i < s->n; i++) {
+		struct region *g = s->at[i];
+
+		if (g->chosen && !g->moved && track_watch(&r->tracker, g->from, g->to) != 0)
+			g->moved = 1;
+	}
 }
 
 void track_scan(struct regions *r)

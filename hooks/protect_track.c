@@ -1,6 +1,6 @@
-/* The kernel's tracking of writes, for the regions of one handle: userfaultfd write-protection in asynchronous mode
- * marks a page as written at its first write, and PAGEMAP_SCAN reads the marks and takes them back in one step. Linux
- * 6.7; no privilege needed. What kernels and sandboxes really do is found out by a round on four pages. */
+/* The kernel's tracking of writes, for the regions of one handle: userfaultfd write-protection in asynchronous
+ * mode marks a page as written at its first write, and PAGEMAP_SCAN reads the marks and takes them back in one step.
+ * Linux 6.7; no privilege needed. What kernels and sandboxes really do is found out by a round on four pages. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -219,8 +219,8 @@ void track_region(struct regions *r, struct region *g)
 	r->by_address = NULL;
 }
 
-/* Pages that it shares with others go on being tracked for them; they count as written then. The memory may be gone
- * already, so no error matters. */
+/* Pages that it shares with others go on being tracked for them; they count as written then. The memory may be
+ * gone already, so no error matters. */
 void untrack_region(struct regions *r, struct region *g)
 {
 	struct uffdio_range q = {g->from, g->to - g->from};
@@ -236,7 +236,8 @@ void untrack_region(struct regions *r, struct region *g)
 		struct region *o = r->list->at[i];
 
 		if (o->tracked && !o->moved && o->from < g->to && g->from < o->to)
-			track_watch(&r->tracker, o->from < g->from ? g->from : o->from, o->to < g->to ? o->to : g->to);
+			track_watch(&r->tracker, o->from < g->from ? g->from : o->from,
+				    o->to < g->to ? o->to : g->to);
 	}
 }
 

@@ -137,8 +137,8 @@ int region_moved(struct region *g);
 struct page_run {
 	uint64_t from, to, categories;
 };
-/* Fill runs with what was written in [*from, to), take the marks back, and move *from to the end of what was looked
- * at. Returns their number; -EPERM: a part is not tracked. */
+/* Fill runs with what was written in [*from, to), take the marks back, and move *from to the end of what was
+ * looked at. Returns their number; -EPERM: a part is not tracked. */
 long track_read(const struct tracker *t, struct page_run *runs, uintptr_t *from, uintptr_t to);
 /* Is all of [from, to) tracked, by whomever? */
 int track_is(const struct tracker *t, struct page_run *runs, uintptr_t from, uintptr_t to);

@@ -22,14 +22,14 @@
 #define __has_feature(x) 0
 #endif
 #if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
-#define FREED_STAYS_MAPPED 1 /* and is not to be touched */
+#define UNDER_ASAN 1
 #else
-#define FREED_STAYS_MAPPED 0
+#define UNDER_ASAN 0
 #endif
 #if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#define FORK_IS_SLOW 1
+#define UNDER_TSAN 1
 #else
-#define FORK_IS_SLOW 0
+#define UNDER_TSAN 0
 #endif
 
 static char dir[64];
