@@ -57,7 +57,7 @@ static void die_after(long ns)
 static void kill_one(void (*act)(struct arena *, struct tally *), struct arena *a, struct tally *t, uint32_t at_most,
 		     uint32_t turn)
 {
-	uint64_t most = at_most + (uint64_t)turn * (at_most / 1000) * SLOW * SLOW;
+	uint64_t most = at_most + (uint64_t)turn * (at_most / 4000) * SLOW * SLOW;
 	long ns = 1 + (long)(rnd() % (most < 900000000 ? most : 900000000));
 	int status;
 	pid_t pid = fork();
