@@ -22,7 +22,7 @@ static int tiny_fs_run(const char *size, int (*fn)(const char *dir))
 	pid_t pid = fork();
 	if (pid == 0) {
 		snprintf(opts, sizeof opts, "size=%s", size);
-		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 		    mount("tmpfs", dir, "tmpfs", 0, opts) < 0)
 			_exit(TINY_NO_PRIVILEGE);
 		_exit(fn(dir));
