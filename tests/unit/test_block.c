@@ -16,6 +16,17 @@
 #define BLOCKS 70u /* more than one turn of what is copied side by side */
 #define FENCE 0xa5
 
+#if !defined(__SANITIZE_THREAD__) && defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__) /* slow, and there is little for it to see here */
+#define STEP 19
+#else
+#define STEP 1
+#endif
+
 static _Alignas(64) uint8_t source[ROOM], target[ROOM];
 static _Alignas(64) uint8_t many[BLOCKS * BLOCK + 128], stored[BLOCKS * BLOCK + 128];
 
@@ -61,7 +72,7 @@ static void a_copy_of_any_size_at_any_address_is_exact_and_hashed(void)
 	fill(source, sizeof source);
 	for (i = 0; (v = block_variant(i)) != NULL; i++)
 		for (j = 0; j < sizeof at / sizeof *at; j++)
-			for (bytes = 0; bytes <= LARGEST; bytes += j < 2 ? 1 : 7) {
+			for (bytes = 0; bytes <= LARGEST; bytes += j < 2 ? STEP : 7 * STEP) {
 				wrong += copy_is_wrong(v, at[j][0], at[j][1], bytes, BLOCK_STREAM);
 				wrong += copy_is_wrong(v, at[j][0], at[j][1], bytes, BLOCK_CACHED);
 			}
@@ -93,7 +104,7 @@ static void several_blocks_are_copied_as_one_by_one(void)
 	fill(many, sizeof many);
 	for (i = 0; (v = block_variant(i)) != NULL; i++)
 		for (n = 0; n <= BLOCKS; n += n < 9 ? 1 : n < 63 ? 54 : 1)
-			for (offset = 0; offset < 64; offset += n < 9 ? 1 : 16) {
+			for (offset = 0; offset < 64; offset += n < 9 ? STEP : 16) {
 				wrong += copies_are_wrong(v, 0, offset, n, BLOCK_STREAM);
 				wrong += copies_are_wrong(v, offset, 0, n, BLOCK_STREAM);
 				wrong += copies_are_wrong(v, offset + 1, offset, n, BLOCK_CACHED);
@@ -135,7 +146,7 @@ static void hashes_with_a_seed_are_those_of_xxh3(void)
 	int wrong = 0;
 
 	fill(source, sizeof source);
-	for (bytes = 0; bytes <= LARGEST; bytes++) {
+	for (bytes = 0; bytes <= LARGEST; bytes += STEP) {
 		uint64_t seed = bytes * 2654435761u, want = XXH3_64bits_withSeed(source + 3, bytes, seed);
 
 		for (i = 0; (v = block_variant(i)) != NULL; i++)
@@ -162,13 +173,6 @@ static void the_best_variant_is_the_one_in_use_and_plain_c_is_always_there(void)
 }
 
 #if !defined(__SANITIZE_THREAD__) /* the race is the point */
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#endif
-#if !defined(__SANITIZE_THREAD__)
 
 static uint8_t *changing;
 static int enough;
