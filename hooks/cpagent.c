@@ -136,7 +136,7 @@ static int reset_keys(struct arena *a)
 		if (rc == -ENOENT) /* another process was faster */
 			rc = 0;
 	}
-	free(list);
+	arena_found_free(list);
 	return rc;
 }
 

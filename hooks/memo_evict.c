@@ -2,9 +2,9 @@
  * when they are too many, or the arena is full, all keys are walked, and then a good part of the results goes at once.
  * What users checkpoint is never touched. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "hooks/memo_impl.h"
+#include "lib/arena/scratch.h"
 
 #define AT_ONCE 8 /* each walk forgets at least this part of the results */
 
@@ -47,7 +47,7 @@ static int find_results(cpa *cp, const char *prefix, struct results *rs)
 	}
 	rs->now = __atomic_load_n(&cp->arena->head->uses, __ATOMIC_RELAXED);
 	if (rs->n)
-		qsort_r(rs->list, rs->n, sizeof *rs->list, older_first, &rs->now);
+		scratch_sort(rs->list, rs->n, sizeof *rs->list, older_first, &rs->now);
 	return 0;
 }
 
@@ -77,7 +77,7 @@ int memo_fit(cpa *cp, uint64_t limit)
 		gone += rs.list[i].bytes;
 	}
 	settle(cp, before, rs.bytes - gone, rs.n - i);
-	free(rs.list);
+	arena_found_free(rs.list);
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -134,6 +134,6 @@ int memos_make_room(cpa *cp, uint64_t bytes, unsigned turn)
 	}
 	if (i)
 		settle(cp, before, rs.bytes, rs.n - i);
-	free(rs.list);
+	arena_found_free(rs.list);
 	return gone;
 }

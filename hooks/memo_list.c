@@ -102,7 +102,7 @@ int cpa_memo_list(cpa *cp, struct cpa_memo_stats **list)
 		rc = *list ? (int)kept : -ENOMEM;
 	}
 	free(lines);
-	free(found);
+	arena_found_free(found);
 	return fail_arena(rc, "memos", "(all)");
 }
 
@@ -137,7 +137,7 @@ int cpa_memo_reset(cpa *cp, const char *name)
 		rc = is_of(&found[i], name) ? arena_reset(cp->arena, found[i].key) : 0;
 		rc = rc == -ENOENT ? 0 : rc;
 	}
-	free(found);
+	arena_found_free(found);
 	if (!rc)
 		rc = memo_fit(cp, 0); /* the count of what is left */
 	return fail_arena(rc, "memo", name ? name : "(all)");

@@ -2,10 +2,10 @@
  * from one run of free space; when it is used up, the index is walked for the largest gap, which becomes the next
  * run. So a process may die anywhere in here: what it had taken and not yet put to use is simply free. */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "lib/arena/internal.h"
+#include "lib/arena/scratch.h"
 
 #define BACK_AHEAD (UINT64_C(256) << 10) /* memory is obtained in steps of this, so that small keys rarely ask */
 
@@ -52,14 +52,15 @@ static int cut(struct arena *a, uint64_t bytes, uint64_t align, uint64_t *at)
 	return 0;
 }
 
-static int by_offset(const void *x, const void *y)
+static int by_offset(const void *x, const void *y, void *with)
 {
 	const struct run *a = x, *b = y;
 
+	(void)with;
 	return (a->at > b->at) - (a->at < b->at);
 }
 
-/* Everything that the index reaches, in order. *runs owned by the caller. */
+/* Everything that the index reaches, in order. *runs: scratch_free(). */
 static int in_use(struct arena *a, struct run **runs, size_t *n)
 {
 	uint32_t table = index_table(a), s;
@@ -70,7 +71,7 @@ static int in_use(struct arena *a, struct run **runs, size_t *n)
 	for (b = 0; b < table_buckets(table); b++)
 		if ((r = index_at(a, table, b)))
 			max += 1 + r->slots;
-	*runs = malloc((max + 1) * sizeof **runs);
+	*runs = scratch_more(NULL, (max + 1) * sizeof **runs);
 	if (!*runs)
 		return -ENOMEM;
 	for (b = 0; b < table_buckets(table) && k < max; b++) {
@@ -83,7 +84,7 @@ static int in_use(struct arena *a, struct run **runs, size_t *n)
 			if (record_slots(r)[s].length)
 				(*runs)[k++] = (struct run){record_slots(r)[s].at, record_slots(r)[s].at + record_slots(r)[s].length};
 	}
-	qsort(*runs, k, sizeof **runs, by_offset);
+	scratch_sort(*runs, k, sizeof **runs, by_offset, NULL);
 	*n = k;
 	return 0;
 }
@@ -107,7 +108,7 @@ static int next_run(struct arena *a, uint64_t limit)
 		if (i < n && used[i].end > end)
 			end = used[i].end;
 	}
-	free(used);
+	scratch_free(used);
 	store_release(&h->free_end, 0); /* a death between these stores leaves an empty run */
 	store_release(&h->free_at, best.at);
 	store_release(&h->free_end, best.end);

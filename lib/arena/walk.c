@@ -2,9 +2,9 @@
 #include "lib/arena/walk.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #include "lib/arena/internal.h"
+#include "lib/arena/scratch.h"
 
 static int key_of(struct key *k, const char *name)
 {
@@ -98,7 +98,7 @@ static void *grown(void *p, size_t *room, size_t need, size_t size)
 		more *= 2;
 	if (more == *room)
 		return p;
-	q = realloc(p, more * size);
+	q = scratch_more(p, more * size);
 	if (q)
 		*room = more;
 	return q;
@@ -140,8 +140,9 @@ static int visit(struct arena *a, struct arena_record *r, struct walk *w)
 	return keep(w, &k, &found);
 }
 
-static int by_key(const void *x, const void *y)
+static int by_key(const void *x, const void *y, void *with)
 {
+	(void)with;
 	return strcmp(((const struct arena_found *)x)->key, ((const struct arena_found *)y)->key);
 }
 
@@ -150,7 +151,7 @@ static size_t once(struct arena_found *list, size_t n)
 {
 	size_t i, kept = 0;
 
-	qsort(list, n, sizeof *list, by_key);
+	scratch_sort(list, n, sizeof *list, by_key, NULL);
 	for (i = 0; i < n; i++)
 		if (kept == 0 || strcmp(list[kept - 1].key, list[i].key) != 0)
 			list[kept++] = list[i];
@@ -166,7 +167,7 @@ static int finish(struct walk *w, int moved)
 
 	if (w->n == 0)
 		return 0;
-	list = realloc(w->list, bytes + w->text);
+	list = scratch_more(w->list, bytes + w->text);
 	if (!list)
 		return -ENOMEM;
 	w->list = list;
@@ -197,14 +198,19 @@ int arena_find(struct arena *a, const char *prefix, struct arena_found **list, s
 	} while (!rc && moves != load_acquire(&a->head->moves));
 	if (!rc)
 		rc = finish(&w, rounds > 1);
-	free(w.names);
+	scratch_free(w.names);
 	if (rc) {
-		free(w.list);
+		scratch_free(w.list);
 		w = (struct walk){0};
 	}
 	*list = w.list;
 	*n = w.n;
 	return rc;
+}
+
+void arena_found_free(struct arena_found *list)
+{
+	scratch_free(list);
 }
 
 /* ---- whole or not ---- */

@@ -13,8 +13,10 @@ struct arena_found {
 	uint32_t used;    /* arena_record.used */
 };
 
-/* Every key that begins with prefix ("" for all), once, in no order. *list is freed with free(), NULL for none. -ENOMEM. */
+/* Every key that begins with prefix ("" for all), once, in no order. *list: arena_found_free(), NULL for none. -ENOMEM. A
+ * handler may call it, which malloc() and its like must not. */
 int arena_find(struct arena *a, const char *prefix, struct arena_found **list, size_t *n);
+void arena_found_free(struct arena_found *list);
 
 /* The key is used now: no other key that is used so was used later. out may be NULL; its key is not set. -ENOENT. */
 int arena_use(struct arena *a, const char *key, struct arena_found *out);

@@ -125,7 +125,7 @@ static void a_key_becomes_the_next_version_unless_it_has_that_content(void)
 	CU_ASSERT_EQUAL(arena_newest(a, "k", NULL), 7);
 	CU_ASSERT_EQUAL(arena_find(a, "k", &found, &n), 0);
 	CU_ASSERT(n == 1 && found->used == 3 && found->version == 7); /* each load used it: a memo is not the next to go */
-	free(found);
+	arena_found_free(found);
 	sample_drop(a);
 }
 
