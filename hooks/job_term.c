@@ -2,6 +2,7 @@
  * and the handlers of the signals that end a process. Handlers take no lock and allocate nothing: an entry is taken
  * out of the list by one exchange, so that each function runs once, whoever comes first. */
 #include <errno.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -88,12 +89,30 @@ static void strike(int signal, const siginfo_t *info)
 		syscall(SYS_tgkill, getpid(), thread_id(), signal);
 }
 
+/* What was interrupted may have been the taking of a lock, of which the kernel knows by one word of the thread. The
+ * functions take locks too and leave that word empty; the process is about to end, and then the kernel hands on what
+ * it knows of. */
+static void run_amid_locking(int signal)
+{
+	struct robust_list_head *head = NULL;
+	struct robust_list *pending = NULL;
+	size_t bytes;
+
+	if (syscall(SYS_get_robust_list, 0, &head, &bytes) != 0)
+		head = NULL;
+	if (head)
+		pending = head->list_op_pending;
+	run_once(signal);
+	if (head)
+		*(struct robust_list *volatile *)&head->list_op_pending = pending;
+}
+
 static void on_signal(int signal, siginfo_t *info, void *context)
 {
 	int keep = errno;
 	size_t i = 0;
 
-	run_once(signal);
+	run_amid_locking(signal);
 	while (i < SIGNALS - 1 && signals[i] != signal)
 		i++;
 	errno = keep;
