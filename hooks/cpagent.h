@@ -49,10 +49,11 @@ typedef struct cpa cpa;
 
 /* Open this job's arena. where: NULL for the one the launcher made ($CPAGENT_ARENA), or without a launcher a
  * private one of this program, which its next run finds again (NAME.arena in $XDG_STATE_HOME/cpagent, else in
- * ~/.local/state/cpagent); a directory, made if need be, for a private arena there; an arena file. *cp is owned by the
- * caller. A private arena that another user put there is not used, an arena file only if it is this user's or root's
- * (root: anybody's); one that may only be read can only be restored from. CPA_ERR_DENIED, CPA_ERR_BROKEN, CPA_ERR_FORMAT,
- * CPA_ERR_FULL (no room to make it), CPA_ERR_MEMORY (no address space), CPA_ERR_SYSTEM. */
+ * ~/.local/state/cpagent); a directory, made if need be, for a private arena there; an arena file (no directory is made
+ * whose name ends in ".arena"). *cp is owned by the caller. A private arena that another user put there is not used, an
+ * arena file only if it is this user's or root's (root: anybody's); one that may only be read can only be restored from.
+ * CPA_ERR_DENIED, CPA_ERR_BROKEN, CPA_ERR_FORMAT, CPA_ERR_FULL (no room to make it), CPA_ERR_MEMORY (no address space),
+ * CPA_ERR_SYSTEM. */
 CPA_API int cpa_open(cpa **cp, const char *where);
 
 /* The same under a name of one's own instead of the program's (an interpreter runs many), and with a budget in bytes

@@ -19,11 +19,13 @@ static const char *const texts[] = {
 	[-CPA_ERR_ARG] = "an argument is missing or out of bounds",
 	[-CPA_ERR_KEY] = "there is no checkpoint under that key",
 	[-CPA_ERR_VAR] = "a variable differs from the checkpoint in type or count",
-	[-CPA_ERR_FULL] = "the arena's budget is spent, or the memory behind it; the version before stands",
+	[-CPA_ERR_FULL] = "the arena's budget is spent, or the memory behind it; the version before stands; "
+			   "forget keys, or begin with a larger arena (cpagent run --arena, cpa_open_named())",
 	[-CPA_ERR_CORRUPT] = "no version of the key is whole",
 	[-CPA_ERR_BROKEN] = "the arena is damaged, or the file is no arena",
 	[-CPA_ERR_FORMAT] = "the arena was made by another version of the library",
-	[-CPA_ERR_LEVEL] = "that level does not hold it, or no agent is there to carry it",
+	[-CPA_ERR_LEVEL] = "that level does not hold it, or no agent is there to carry it; start the program with "
+			    "cpagent run",
 	[-CPA_ERR_TIMEOUT] = "it did not happen in time",
 	[-CPA_ERR_BUSY] = "the key is being written by the code that this call interrupted",
 	[-CPA_ERR_DENIED] = "not permitted: the arena may only be read, or belongs to another user",

@@ -118,6 +118,14 @@ static int private_in(struct place *p, const char *dir, const char *name, uint64
 	return rc == 0 || rc == -EEXIST ? 0 : cannot_make("arena", p->path, -rc);
 }
 
+/* A directory of that name would be a surprise to somebody who has mistyped an arena's. */
+static int is_arena_name(const char *where)
+{
+	size_t length = strlen(where);
+
+	return length > 6 && strcmp(where + length - 6, ".arena") == 0;
+}
+
 static int find(struct place *p, const char *where, const char *name, uint64_t budget)
 {
 	const char *launcher = getenv("CPAGENT_ARENA");
@@ -140,6 +148,9 @@ static int find(struct place *p, const char *where, const char *name, uint64_t b
 	if (stat(where, &st) == 0 && S_ISREG(st.st_mode))
 		return path_put(p->path, where, "", "");
 	rc = path_put(dir, where, "", "");
+	if (!rc && stat(where, &st) != 0 && is_arena_name(where))
+		return fail(CPA_ERR_SYSTEM, "arena %s: there is no such file; name its directory, and it is made "
+					    "there", where);
 	if (!rc && stat(where, &st) != 0)
 		rc = make_dirs(dir);
 	else if (!rc && !S_ISDIR(st.st_mode))

@@ -115,6 +115,15 @@ static void the_launchers_arena_comes_first_and_has_to_be_there(void)
 	unsetenv("CPAGENT_ARENA");
 }
 
+static void an_arena_that_is_not_there_is_no_directory_to_be_made(void)
+{
+	char path[256];
+
+	in_dir("mistyped.arena", path);
+	CU_ASSERT_EQUAL(refused(path, NULL, 0, path, "no such file"), CPA_ERR_SYSTEM);
+	CU_ASSERT_EQUAL(access(path, F_OK), -1);
+}
+
 static void names_and_budgets_that_make_no_sense_are_refused(void)
 {
 	static const char *const names[] = {"", ".", "..", "a/b", "/", "a\nb", "\x7f", "\x01"};
@@ -319,6 +328,7 @@ static void a_forked_child_may_close_its_copy(void)
 static const struct test tests[] = {
 	{"a later run finds the arena of its name", a_later_run_finds_the_arena_of_its_name},
 	{"the launcher's arena comes first and has to be there", the_launchers_arena_comes_first_and_has_to_be_there},
+	{"an arena that is not there is no directory to be made", an_arena_that_is_not_there_is_no_directory_to_be_made},
 	{"names and budgets that make no sense are refused", names_and_budgets_that_make_no_sense_are_refused},
 	{"a file that is no arena is refused with a reason", a_file_that_is_no_arena_is_refused_with_a_reason},
 	{"a full file system is named", a_full_file_system_is_named},
