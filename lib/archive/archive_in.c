@@ -31,7 +31,7 @@ static int tar_failed(struct archive_in *i, struct err *e)
 {
 	const char *why = archive_error_string(i->tar);
 
-	return damaged(e, why ? why : "it cannot be read");
+	return archive_fail(e, -EBADMSG, "it is damaged, or no archive: %s", why ? why : "it cannot be read");
 }
 
 /* The next member must be this one. bytes UINT64_MAX: of any size, *bytes is what it has. */

@@ -138,7 +138,7 @@ class Target:
         try:
             self.memory = b = Buffer(self.value, writable=True)
         except TypeError:
-            raise TypeError("variable %s: a %s cannot be restored into; leave it out, and take it from the result"
+            raise TypeError("variable %s: of type %s, which cannot be restored into; leave it out, and take it from the result"
                             % (self.name, type(self.value).__name__)) from None
         except BufferError as e:
             raise ValueError("variable %s: %s" % (self.name, e)) from None
