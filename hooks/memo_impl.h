@@ -47,9 +47,6 @@ size_t memo_name_in(const char *key, int *result);
 /* Two arrays, as far as they are data: x87 numbers have 6 bytes of nothing behind 10. */
 int memo_same(uint32_t type, uint64_t count, const void *a, const void *b);
 
-/* XXH3-128, for CPUs with AVX2. */
-void memo_hash_avx2(const void *data, size_t bytes, uint64_t out[2]);
-
 /* ---- memo_count.c ---- */
 
 /* Add to two numbers under a key, never below 0; *now (may be NULL) is what they are then. -ENOENT: they are not

@@ -3,28 +3,10 @@
 #include <string.h>
 
 #include "hooks/memo_impl.h"
+#include "lib/arena/block.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#define LARGE 512 /* bytes from which the other hash is worth the call */
 #define X87 10    /* bytes of an x87 number that mean something, of … */
 #define X87_ROOM 16
-
-static void hash(const void *data, size_t bytes, uint64_t out[2])
-{
-	XXH128_hash_t h;
-
-#if defined(__x86_64__)
-	if (bytes >= LARGE && __builtin_cpu_supports("avx2")) {
-		memo_hash_avx2(data, bytes, out);
-		return;
-	}
-#endif
-	h = XXH3_128bits(data, bytes);
-	out[0] = h.low64;
-	out[1] = h.high64;
-}
 
 static int is_x87(uint32_t type)
 {
@@ -44,7 +26,7 @@ static void hash_x87(const uint8_t *data, uint64_t bytes, uint64_t out[2])
 		memset(block.numbers, 0, sizeof block.numbers);
 		for (i = 0; i < 64 && at + i * X87_ROOM < bytes; i++)
 			memcpy(block.numbers[i], data + at + i * X87_ROOM, X87);
-		hash(&block, sizeof block, block.before);
+		block_hash128(&block, sizeof block, block.before);
 	}
 	out[0] = block.before[0];
 	out[1] = block.before[1];
@@ -73,16 +55,16 @@ static void fold(struct fold *f, const struct cpa_var *v, int output)
 {
 	uint64_t bytes = v->count * arena_type_size(v->type);
 
-	hash(v->name ? v->name : "", v->name ? strlen(v->name) : 0, f->name);
+	block_hash128(v->name ? v->name : "", v->name ? strlen(v->name) : 0, f->name);
 	f->data[0] = f->data[1] = 0;
 	if (!output && is_x87(v->type))
 		hash_x87(v->data, bytes, f->data);
 	else if (!output && bytes)
-		hash(v->data, bytes, f->data);
+		block_hash128(v->data, bytes, f->data);
 	f->count = v->count;
 	f->type = v->type;
 	f->output = (uint32_t)output;
-	hash(f, sizeof *f, f->before);
+	block_hash128(f, sizeof *f, f->before);
 }
 
 static char *put_hex(char *to, uint64_t word)

@@ -40,7 +40,15 @@ static uint64_t plain_hash(const void *data, uint64_t bytes, uint64_t seed)
 	return XXH3_64bits_withSeed(data, bytes, seed);
 }
 
-const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_moves, plain_hash};
+static void plain_hash128(const void *data, uint64_t bytes, uint64_t out[2])
+{
+	XXH128_hash_t h = XXH3_128bits(data, bytes);
+
+	out[0] = h.low64;
+	out[1] = h.high64;
+}
+
+const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_moves, plain_hash, plain_hash128};
 
 /* Fills all[], best first. The 512-bit registers only where they came with AVX-512 VBMI2: processors before that
  * lower the clock of the whole core for a while when they are used, and the program would pay for it. */
@@ -101,6 +109,11 @@ uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed)
 	if (bytes <= XXH3_MIDSIZE_MAX) /* XXH3 has no use for vectors */
 		return XXH3_64bits_withSeed(data, bytes, seed);
 	return best()->hash(data, bytes, seed);
+}
+
+void block_hash128(const void *data, uint64_t bytes, uint64_t out[2])
+{
+	(bytes <= XXH3_MIDSIZE_MAX ? plain_hash128 : best()->hash128)(data, bytes, out);
 }
 
 void block_done(void)

@@ -36,6 +36,9 @@ void block_done(void);
 
 uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed);
 
+/* XXH3-128: low half, high half. */
+void block_hash128(const void *data, uint64_t bytes, uint64_t out[2]);
+
 /* The variants, for tests: the i-th that this processor can run, best first (what the functions above use); NULL
  * behind the last. */
 struct block_variant {
@@ -44,6 +47,7 @@ struct block_variant {
 	void (*copies)(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t *hashes, enum block_how how);
 	void (*moves)(const struct block_move *moves, uint64_t n);
 	uint64_t (*hash)(const void *data, uint64_t bytes, uint64_t seed);
+	void (*hash128)(const void *data, uint64_t bytes, uint64_t out[2]);
 };
 const struct block_variant *block_variant(size_t i);
 

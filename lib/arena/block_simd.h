@@ -212,8 +212,17 @@ static uint64_t hash(const void *data, uint64_t bytes, uint64_t seed)
 	return found;
 }
 
+static void hash128(const void *data, uint64_t bytes, uint64_t out[2])
+{
+	XXH128_hash_t found = XXH3_128bits(data, bytes);
+
+	CLEAR();
+	out[0] = found.low64;
+	out[1] = found.high64;
+}
+
 #define VARIANT_STRING_(name) #name
 #define VARIANT_NAME_(name) block_##name
 #define VARIANT_STRING(name) VARIANT_STRING_(name)
 #define VARIANT_NAME(name) VARIANT_NAME_(name)
-const struct block_variant VARIANT_NAME(VARIANT) = {VARIANT_STRING(VARIANT), copy, copies, moves, hash};
+const struct block_variant VARIANT_NAME(VARIANT) = {VARIANT_STRING(VARIANT), copy, copies, moves, hash, hash128};

@@ -139,7 +139,7 @@ static void blocks_are_moved_from_and_to_wherever_they_lie(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
-static void hashes_with_a_seed_are_those_of_xxh3(void)
+static void hashes_with_a_seed_and_wide_ones_are_those_of_xxh3(void)
 {
 	const struct block_variant *v;
 	size_t i, bytes;
@@ -147,11 +147,17 @@ static void hashes_with_a_seed_are_those_of_xxh3(void)
 
 	fill(source, sizeof source);
 	for (bytes = 0; bytes <= LARGEST; bytes += STEP) {
-		uint64_t seed = bytes * 2654435761u, want = XXH3_64bits_withSeed(source + 3, bytes, seed);
+		uint64_t seed = bytes * 2654435761u, want = XXH3_64bits_withSeed(source + 3, bytes, seed), both[2];
+		XXH128_hash_t wide = XXH3_128bits(source + 3, bytes);
 
-		for (i = 0; (v = block_variant(i)) != NULL; i++)
+		for (i = 0; (v = block_variant(i)) != NULL; i++) {
 			wrong += v->hash(source + 3, bytes, seed) != want;
+			v->hash128(source + 3, bytes, both);
+			wrong += both[0] != wide.low64 || both[1] != wide.high64;
+		}
 		wrong += block_hash(source + 3, bytes, seed) != want;
+		block_hash128(source + 3, bytes, both);
+		wrong += both[0] != wide.low64 || both[1] != wide.high64;
 	}
 	CU_ASSERT_EQUAL(wrong, 0);
 }
@@ -235,7 +241,7 @@ static const struct test tests[] = {
 	 a_copy_of_any_size_at_any_address_is_exact_and_hashed},
 	{"several blocks are copied as one by one", several_blocks_are_copied_as_one_by_one},
 	{"blocks are moved from and to wherever they lie", blocks_are_moved_from_and_to_wherever_they_lie},
-	{"hashes with a seed are those of XXH3", hashes_with_a_seed_are_those_of_xxh3},
+	{"hashes with a seed, and wide ones, are those of XXH3", hashes_with_a_seed_and_wide_ones_are_those_of_xxh3},
 	{"the best variant is the one in use, and plain C is always there",
 	 the_best_variant_is_the_one_in_use_and_plain_c_is_always_there},
 #if !defined(__SANITIZE_THREAD__)
