@@ -61,7 +61,8 @@ static int default_dir(char dir[PLACE_MAX])
 	else if (home && home[0] == '/')
 		rc = path_put(dir, home, "/.local/state/cpagent", "");
 	else
-		return fail(CPA_ERR_SYSTEM, "no place for a private arena: neither XDG_STATE_HOME nor HOME is set");
+		return fail(CPA_ERR_SYSTEM, "no place for a private arena: neither XDG_STATE_HOME nor HOME is set; set one, or "
+					     "name a directory");
 	return rc ? rc : make_dirs(dir);
 }
 
@@ -126,6 +127,15 @@ static int is_arena_name(const char *where)
 	return length > 6 && strcmp(where + length - 6, ".arena") == 0;
 }
 
+static int no_arena(const char *path, int error)
+{
+	if (error == EACCES)
+		return fail(CPA_ERR_DENIED, "arena %s: permission denied; open it as the user that it belongs to, or "
+					    "name a directory of your own", path);
+	return fail(CPA_ERR_SYSTEM, "arena %s: %s; name a directory, and an arena is made there", path,
+		    error == ENOENT ? "there is no such file" : strerror(error));
+}
+
 static int find(struct place *p, const char *where, const char *name, uint64_t budget)
 {
 	const char *launcher = getenv("CPAGENT_ARENA");
@@ -149,8 +159,7 @@ static int find(struct place *p, const char *where, const char *name, uint64_t b
 		return path_put(p->path, where, "", "");
 	rc = path_put(dir, where, "", "");
 	if (!rc && stat(where, &st) != 0 && is_arena_name(where))
-		return fail(CPA_ERR_SYSTEM, "arena %s: there is no such file; name its directory, and it is made "
-					    "there", where);
+		return no_arena(where, errno);
 	if (!rc && stat(where, &st) != 0)
 		rc = make_dirs(dir);
 	else if (!rc && !S_ISDIR(st.st_mode))

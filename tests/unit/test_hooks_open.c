@@ -122,6 +122,10 @@ static void an_arena_that_is_not_there_is_no_directory_to_be_made(void)
 	in_dir("mistyped.arena", path);
 	CU_ASSERT_EQUAL(refused(path, NULL, 0, path, "no such file"), CPA_ERR_SYSTEM);
 	CU_ASSERT_EQUAL(access(path, F_OK), -1);
+	in_dir("a file", path);
+	CU_ASSERT_EQUAL_FATAL(close(open(path, O_WRONLY | O_CREAT, 0600)), 0);
+	in_dir("a file/below.arena", path);
+	CU_ASSERT_EQUAL(refused(path, NULL, 0, path, "Not a directory"), CPA_ERR_SYSTEM);
 }
 
 static void names_and_budgets_that_make_no_sense_are_refused(void)
