@@ -9,8 +9,8 @@ static int save(struct cli *c, const struct cli_args *a)
 
 	if (a->n)
 		err_set(&e, ERR_USAGE,
-		        "save FILE: archives are not available in this version; without FILE the agent "
-		        "writes its own store");
+		        "save FILE: it is not available in this version; a program writes its own archive with "
+		        "cpa_save(), and without FILE the agent writes its store");
 	if (a->n || cli_call(c, json_pack("{s:s}", "verb", "save"), NULL, 0, 0, &answer, &e))
 		status = cli_fail(&e);
 	else if (c->json)
