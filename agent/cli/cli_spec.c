@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "agent/config_key.h"
+#include "lib/arena/format.h"
 #include "lib/base/clock.h"
 #include "lib/wire/cpagent.pb-c.h"
 
@@ -257,6 +258,9 @@ static int take_numbers(Cpa__Spec *m, const struct cli_args *a, struct err *e)
 	    cli_opt_number(a, "level", 1, 100, &level, e) || cli_opt_number(a, "keep", 1, 1000, &keep, e) ||
 	    cli_opt_number(a, "max-restarts", 0, 64, &restarts, e) || cli_opt_size(a, "arena", &m->arena_bytes, e))
 		return e->code;
+	if (cli_opt(a, "arena") && (m->arena_bytes < ARENA_HEAP_MIN || m->arena_bytes > ARENA_HEAP_MAX))
+		return err_set(e, ERR_USAGE, "--arena: '%s' is out of range; give it 64K to 512G",
+		               cli_opt(a, "arena"));
 	m->every_ns = (uint64_t)every;
 	m->max_seconds_ns = (uint64_t)within;
 	m->level = (uint32_t)level;

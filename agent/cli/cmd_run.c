@@ -24,7 +24,7 @@ static const struct cli_option options[] = {
 	{ "env", 0, "K=V", "set a variable for the job; may repeat" },
 	{ "cwd", 0, "DIR", "the directory it starts in (this one)" },
 	{ "stdin", 0, "FILE", "what it reads (/dev/null)" },
-	{ "arena", 0, "SIZE", "budget for its keyed checkpoints (the agent's choice)" },
+	{ "arena", 0, "SIZE", "budget for its keyed checkpoints, 64K to 512G (4G)" },
 	{ "group", 0, "G", "not available in this version" },
 	{ "ranks", 0, "N", "not available in this version" },
 	{ "strategy", 0, "S", "not available in this version" },

@@ -330,6 +330,8 @@ static void wrong_options_of_run_exit_with_2(void)
 		{ "--env", "NOVALUE" },
 		{ "--env", "=x" },
 		{ "--arena", "big" },
+		{ "--arena", "1K" },
+		{ "--arena", "513G" },
 		{ "--max-restarts", "65" },
 		{ "--max-seconds", "" },
 		{ "--node", "../x" },
