@@ -154,9 +154,9 @@ static int misfit(const char *key, const struct cpa_var *vars, const struct aren
 
 	if (m->absent)
 		return fail(CPA_ERR_VAR, "key %s: variable %s is not in the checkpoint", key, name);
-	return fail(CPA_ERR_VAR, "key %s: variable %s: the checkpoint has %llu %s, the program %llu %s", key, name,
-		    (unsigned long long)m->count, arena_type_name(m->type), (unsigned long long)v->count,
-		    arena_type_name(v->type));
+	return fail(CPA_ERR_VAR, "key %s: variable %s: the checkpoint has %s%llu %s, the program %llu %s", key, name,
+		    m->placed ? "none of that name, and at its place " : "", (unsigned long long)m->count,
+		    arena_type_name(m->type), (unsigned long long)v->count, arena_type_name(v->type));
 }
 
 static struct vars_taker taker_of(const struct cpa_var *vars, size_t n)

@@ -87,6 +87,7 @@ int arena_keep(struct arena *a, const char *key, uint32_t versions);
 struct arena_misfit {
 	size_t var; /* index into the caller's vars */
 	int absent;
+	int placed;     /* none of that name: the one at its place is meant */
 	uint64_t count; /* as stored */
 	uint32_t type;
 };

@@ -29,6 +29,26 @@ static int64_t match(const uint8_t *slot, const struct arena_var *vars, size_t n
 	return (int64_t)i;
 }
 
+/* How variable j of the slot does not fit; -1: there is none. */
+static struct arena_misfit misfit_of(const uint8_t *slot, const struct arena_var *vars, size_t i, int64_t j)
+{
+	const struct arena_slot *s = (const struct arena_slot *)(const void *)slot;
+	const struct arena_desc *d = slot_descs(slot);
+	const char *name = slot_names(slot, s->vars), *want = vars[i].name ? vars[i].name : "";
+	int64_t k;
+
+	if (j < 0)
+		return (struct arena_misfit){.var = i, .absent = 1};
+	for (k = 0; k < j; k++)
+		name += d[k].name_bytes;
+	return (struct arena_misfit){
+		.var = i,
+		.placed = *want && (d[j].name_bytes != strlen(want) || memcmp(name, want, d[j].name_bytes) != 0),
+		.count = d[j].count,
+		.type = d[j].type,
+	};
+}
+
 static uint64_t offset_of(const uint8_t *slot, int64_t var)
 {
 	const struct arena_desc *d = slot_descs(slot);
@@ -54,7 +74,7 @@ static int all_fit(const uint8_t *slot, const struct arena_var *vars, size_t n, 
 		if (j >= 0 && d[j].type == vars[i].type && d[j].count == vars[i].count)
 			continue;
 		if (m)
-			*m = (struct arena_misfit){i, j < 0, j < 0 ? 0 : d[j].count, j < 0 ? 0 : d[j].type};
+			*m = misfit_of(slot, vars, i, j);
 		return -EMEDIUMTYPE;
 	}
 	return 0;

@@ -264,6 +264,9 @@ static void an_error_names_the_variable_that_does_not_fit(void)
 	CU_ASSERT_EQUAL(cpa_restore(cp, "state", 0, CPA_VAR(step), CPA_NAMED("u", v, 11)), CPA_ERR_VAR);
 	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_VAR),
 			       "key state: variable u: the checkpoint has 10 f64, the program 11 f64");
+	CU_ASSERT_EQUAL(cpa_restore(cp, "state", 0, CPA_NAMED("stop", &wide, 1)), CPA_ERR_VAR);
+	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_VAR), "key state: variable stop: the checkpoint has none of that "
+							  "name, and at its place 1 i32, the program 1 i64");
 	CU_ASSERT_EQUAL(cpa_restore(cp, "state", 0, CPA_NAMED("step", &wide, 1)), CPA_ERR_VAR);
 	CU_ASSERT_STRING_EQUAL(cpa_strerror(CPA_ERR_VAR),
 			       "key state: variable step: the checkpoint has 1 i32, the program 1 i64");
