@@ -87,7 +87,7 @@ CPA_API int cpa_restore_version(cpa *cp, const char *key, uint64_t version, cons
 CPA_API int cpa_keep(cpa *cp, const char *key, int versions);
 
 /* Wait until the version of key that is the newest now is held by that level or a higher one.
- * timeout_s: seconds, negative for ever. CPA_ERR_TIMEOUT, CPA_ERR_LEVEL (nobody carries), CPA_ERR_KEY. */
+ * timeout_s: seconds, negative for ever. CPA_ERR_TIMEOUT, CPA_ERR_LEVEL (no agent), CPA_ERR_KEY. */
 CPA_API int cpa_wait(cpa *cp, const char *key, int level, double timeout_s);
 
 /* What is checkpointed: the newest version of every key. */
