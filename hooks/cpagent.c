@@ -17,7 +17,7 @@ _Static_assert((int)CPA_F128 == (int)ARENA_F128 && (int)CPA_C128 == (int)ARENA_C
 int bad_call(const char *call, const cpa *cp, const char *key, int level)
 {
 	if (!cp)
-		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed?", call);
+		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed, or is it closed?", call);
 	if (!key || !*key || strnlen(key, CPA_KEY_MAX + 1) > CPA_KEY_MAX)
 		return fail(CPA_ERR_ARG, "%s: a key has 1 to %d bytes", call, CPA_KEY_MAX);
 	if (is_memo(key))

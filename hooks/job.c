@@ -71,7 +71,7 @@ static enum cpa_began began(const cpa *cp)
 int cpa_incarnation(cpa *cp, enum cpa_began *how)
 {
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_incarnation: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_incarnation: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	if (how)
 		*how = began(cp);

@@ -92,7 +92,7 @@ static int set(cpa *cp, uint64_t update_ms, uint64_t save_ms, uint32_t periodic)
 int cpa_set_interval(cpa *cp, double update_s, double save_s)
 {
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_set_interval: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_set_interval: no handle; has cpa_open() failed, or is it closed?");
 	if (!(update_s >= 0 && update_s <= LONGEST_S && save_s >= 0 && save_s <= LONGEST_S))
 		return fail(CPA_ERR_ARG, "cpa_set_interval: %g s, %g s: intervals go from 0 to %g s", update_s, save_s,
 			    LONGEST_S);
@@ -103,7 +103,7 @@ int cpa_set_interval(cpa *cp, double update_s, double save_s)
 int cpa_get_interval(cpa *cp, double *update_s, double *save_s)
 {
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_get_interval: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_get_interval: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	if (update_s)
 		*update_s = (double)__atomic_load_n(&cp->arena->head->update_ms, __ATOMIC_RELAXED) / 1000;
@@ -115,7 +115,7 @@ int cpa_get_interval(cpa *cp, double *update_s, double *save_s)
 static int periodic(const char *call, cpa *cp, enum arena_periodic how)
 {
 	if (!cp)
-		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed?", call);
+		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed, or is it closed?", call);
 	notice(cp);
 	return set(cp, __atomic_load_n(&cp->arena->head->update_ms, __ATOMIC_RELAXED),
 		   __atomic_load_n(&cp->arena->head->save_ms, __ATOMIC_RELAXED), how);

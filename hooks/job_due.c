@@ -144,7 +144,7 @@ int cpa_should_checkpoint(cpa *cp)
 	int64_t now, next;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_should_checkpoint: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_should_checkpoint: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	l = life_of(cp);
 	if (!l)
@@ -174,7 +174,7 @@ int cpa_set_due(cpa *cp, double every_s, double mtbf_s)
 	struct life *l;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_set_due: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_set_due: no handle; has cpa_open() failed, or is it closed?");
 	if (!(every_s >= 0 && every_s <= LONGEST_S && mtbf_s >= 0 && mtbf_s <= LONGEST_S))
 		return fail(CPA_ERR_ARG, "cpa_set_due: %g s, %g s: intervals go from 0 to %g s", every_s, mtbf_s,
 			    LONGEST_S);
@@ -194,7 +194,7 @@ double cpa_get_due(cpa *cp)
 	struct life *l;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_get_due: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_get_due: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	l = __atomic_load_n(&cp->life, __ATOMIC_ACQUIRE);
 	return interval(cp, l ? &l->due : &none);

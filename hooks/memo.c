@@ -193,7 +193,7 @@ int cpa_memo_begin(cpa *cp, cpa_memo **m, const char *name, const struct cpa_var
 		return fail(CPA_ERR_ARG, "cpa_memo_begin: no place for the memo");
 	*m = NULL;
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_memo_begin: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_memo_begin: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	if (bad_begin(name, in, n_in, out, n_out, &out_bytes) != 0)
 		return CPA_ERR_ARG;

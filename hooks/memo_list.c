@@ -126,7 +126,7 @@ int cpa_memo_reset(cpa *cp, const char *name)
 	int rc;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_memo_reset: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_memo_reset: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	if (cp->arena->read_only)
 		return fail_arena(-EACCES, "memo", name ? name : "(all)");

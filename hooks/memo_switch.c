@@ -126,7 +126,7 @@ int cpa_memo_enable(cpa *cp, const char *name, int on)
 	struct memos *ms;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_memo_enable: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_memo_enable: no handle; has cpa_open() failed, or is it closed?");
 	ms = memos_of(cp);
 	if (!ms)
 		return fail(CPA_ERR_MEMORY, "cpa_memo_enable: out of memory");
@@ -141,7 +141,7 @@ int cpa_memo_set(cpa *cp, enum cpa_memo_option option, uint64_t value)
 	struct memos *ms;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_memo_set: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_memo_set: no handle; has cpa_open() failed, or is it closed?");
 	ms = memos_of(cp);
 	if (!ms)
 		return fail(CPA_ERR_MEMORY, "cpa_memo_set: out of memory");

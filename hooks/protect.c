@@ -128,7 +128,7 @@ int cpa_protect(cpa *cp, const char *name, void *data, uint64_t count, int type)
 	int rc;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_protect: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_protect: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	if (bad_region(name, data, count, type, &bytes))
 		return CPA_ERR_ARG;
@@ -172,7 +172,7 @@ int cpa_unprotect(cpa *cp, const char *name)
 	int rc;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_unprotect: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_unprotect: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	r = __atomic_load_n(&cp->regions, __ATOMIC_ACQUIRE);
 	if (!r)
@@ -233,7 +233,7 @@ int cpa_tracking(cpa *cp, const char *name, const char **why)
 	int rc;
 
 	if (!cp)
-		return fail(CPA_ERR_ARG, "cpa_tracking: no handle; has cpa_open() failed?");
+		return fail(CPA_ERR_ARG, "cpa_tracking: no handle; has cpa_open() failed, or is it closed?");
 	notice(cp);
 	r = regions_of(cp);
 	if (!r)

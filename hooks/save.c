@@ -101,7 +101,7 @@ static int code_of(int rc)
 static int begin(struct archive_job *job, const char *call, cpa *cp, const char *file)
 {
 	if (!cp)
-		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed?", call);
+		return fail(CPA_ERR_ARG, "%s: no handle; has cpa_open() failed, or is it closed?", call);
 	if (!file || !*file)
 		return fail(CPA_ERR_ARG, "%s: it needs the name of a file", call);
 	notice(cp);

@@ -138,8 +138,8 @@ class Target:
         try:
             self.memory = b = Buffer(self.value, writable=True)
         except TypeError:
-            raise TypeError("variable %s: of type %s, which cannot be restored into; leave it out, and take it from the result"
-                            % (self.name, type(self.value).__name__)) from None
+            raise TypeError("variable %s: of type %s, which cannot be restored into; leave it out, and take it "
+                            "from the result" % (self.name, type(self.value).__name__)) from None
         except BufferError as e:
             raise ValueError("variable %s: %s" % (self.name, e)) from None
         code = t.BYTE if isinstance(self.value, bytearray) else t.of_format(b.format, b.itemsize)

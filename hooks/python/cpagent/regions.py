@@ -39,7 +39,7 @@ class Regions(Handle):
         try:
             buffer = Buffer(array, writable=True, any_order=True)
         except (BufferError, TypeError, ValueError) as e:
-            raise type(e)("region %s: %s" % (name, e)) from None
+            raise type(e)("region %s: %s; protect an array that is writable and in one piece" % (name, e)) from None
         numpy = sys.modules.get("numpy")
         if isinstance(array, bytearray):
             code: Optional[int] = t.BYTE
