@@ -1,6 +1,7 @@
 /* Owns how typed values are printed: one variable per line, long arrays with their first and last elements. */
 #include "agent/cli/cli.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -24,11 +25,34 @@ static uint32_t type_of(const char *name)
 		v_;                                                                                               \
 	})
 
+/* long double as this machine has it: x87's 80 bits, IEEE quad, or none of ours. */
+#if LDBL_MANT_DIG == 64
+#define LONG_DOUBLE ARENA_F80
+#elif LDBL_MANT_DIG == 113
+#define LONG_DOUBLE ARENA_F128
+#else
+#define LONG_DOUBLE 0
+#endif
+
 /* What this machine has no type for, and unknown types, print as hexadecimal bytes. */
 static void print_bytes(FILE *out, const uint8_t *p, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		fprintf(out, "%02x", p[i]);
+}
+
+/* x87's numbers have their first bit written out; what lacks it is no number, and not every C library prints it. */
+static int is_number(const uint8_t *p)
+{
+	return LONG_DOUBLE != ARENA_F80 || p[7] >> 7 || !(p[8] | (p[9] & 0x7f));
+}
+
+static void print_long(FILE *out, uint32_t type, const uint8_t *p)
+{
+	if (type != LONG_DOUBLE || !is_number(p))
+		print_bytes(out, p, type == ARENA_F80 ? 10 : 16); /* the rest of an f80 is padding */
+	else
+		fprintf(out, "%.*Lg", LDBL_DECIMAL_DIG, AS(long double));
 }
 
 static void print_element(FILE *out, uint32_t type, const uint8_t *p, size_t size)
@@ -64,6 +88,10 @@ static void print_element(FILE *out, uint32_t type, const uint8_t *p, size_t siz
 	case ARENA_F64:
 		fprintf(out, "%.17g", AS(double));
 		break;
+	case ARENA_F80:
+	case ARENA_F128:
+		print_long(out, type, p);
+		break;
 	case ARENA_BOOL:
 		fputs(*p ? "true" : "false", out);
 		break;
@@ -71,6 +99,12 @@ static void print_element(FILE *out, uint32_t type, const uint8_t *p, size_t siz
 		print_bytes(out, p, size);
 		break;
 	}
+}
+
+/* What the two parts of a complex number are; 0: it is none. */
+static uint32_t part_of(uint32_t type)
+{
+	return type >= ARENA_C32 && type <= ARENA_C128 ? type - ARENA_C32 + ARENA_F32 : 0; /* numbered alike */
 }
 
 static void print_complex(FILE *out, uint32_t part, const uint8_t *p, size_t size)
@@ -107,8 +141,8 @@ static void print_array(FILE *out, uint32_t type, const uint8_t *p, uint64_t cou
 		}
 		if (i)
 			fputs(", ", out);
-		if (type == ARENA_C32 || type == ARENA_C64)
-			print_complex(out, type == ARENA_C32 ? ARENA_F32 : ARENA_F64, p + i * size, size);
+		if (part_of(type))
+			print_complex(out, part_of(type), p + i * size, size);
 		else
 			print_element(out, type, p + i * size, size);
 	}

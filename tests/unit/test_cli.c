@@ -537,6 +537,47 @@ static void get_prints_typed_values_and_writes_their_bytes(void)
 	stop();
 }
 
+/* What cpagent get prints of one variable. */
+static const char *printed(const char *type, const void *data, size_t bytes, int count)
+{
+	static char text[256];
+	struct err e = { 0 };
+	json_t *vars = json_pack("[{s:s,s:s,s:i}]", "name", "v", "type", type, "count", count);
+	FILE *to = fmemopen(text, sizeof text, "w");
+
+	memset(text, 0, sizeof text);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(to);
+	CU_ASSERT_EQUAL(cli_render_values(to, vars, data, bytes, &e), 0);
+	fclose(to);
+	json_decref(vars);
+	return text;
+}
+
+static void values_of_every_type_are_printed_as_numbers(void)
+{
+	const bool truth[2] = { true, false };
+	const float _Complex c32 = 0.5f - 2 * 1.0if;
+	const double _Complex c64[2] = { 0.25 + 3 * 1.0i, -1 };
+
+	CU_ASSERT_STRING_EQUAL(printed("i8", "\xff", 1, 1), "i8 v = -1\n");
+	CU_ASSERT_STRING_EQUAL(printed("u8", "\xff", 1, 1), "u8 v = 255\n");
+	CU_ASSERT_STRING_EQUAL(printed("u64", "\xff\xff\xff\xff\xff\xff\xff\xff", 8, 1), "u64 v = 18446744073709551615\n");
+	CU_ASSERT_STRING_EQUAL(printed("bool", truth, 2, 2), "bool v[2] = [true, false]\n");
+	CU_ASSERT_STRING_EQUAL(printed("c32", &c32, sizeof c32, 1), "c32 v = (0.5, -2)\n");
+	CU_ASSERT_STRING_EQUAL(printed("c64", c64, sizeof c64, 2), "c64 v[2] = [(0.25, 3), (-1, 0)]\n");
+	CU_ASSERT_STRING_EQUAL(printed("bytes", "\x01\xfe", 2, 2), "bytes v[2] = 01fe\n");
+#if defined(__x86_64__)
+	const long double f80 = 1.5L;
+	const long double _Complex c80 = 0.125L - 1.0il;
+	static const uint8_t none[16] = { 1, [9] = 0x40 };
+
+	CU_ASSERT_STRING_EQUAL(printed("f80", &f80, sizeof f80, 1), "f80 v = 1.5\n");
+	CU_ASSERT_STRING_EQUAL(printed("c80", &c80, sizeof c80, 1), "c80 v = (0.125, -1)\n");
+	CU_ASSERT_STRING_EQUAL(printed("f80", none, sizeof none, 1), "f80 v = 01000000000000000040\n");
+	CU_ASSERT_STRING_EQUAL(printed("f128", none, sizeof none, 1), "f128 v = 01000000000000000040000000000000\n");
+#endif
+}
+
 static void keygen_makes_a_key_once_and_doctor_reports(void)
 {
 	char path[FS_PATH_MAX];
@@ -580,6 +621,7 @@ static const struct test tests[] = {
 	  show_commands_print_the_document_with_json_and_aligned_text_without },
 	{ "status shows a tree, and survives a circle", status_shows_a_tree_and_survives_a_circle },
 	{ "get prints typed values and writes their bytes", get_prints_typed_values_and_writes_their_bytes },
+	{ "values of every type are printed as numbers", values_of_every_type_are_printed_as_numbers },
 	{ "keygen makes a key once, and doctor reports", keygen_makes_a_key_once_and_doctor_reports },
 };
 
