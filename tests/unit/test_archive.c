@@ -65,7 +65,7 @@ static void every_type_and_size_comes_back(void)
 	static uint8_t data[ARENA_TYPES][48], back[ARENA_TYPES][48], big[BIG], big_back[BIG];
 	struct arena *a = sample_arena(4 << 20), *b = sample_arena(4 << 20);
 	struct arena_var v[ARENA_TYPES], w[ARENA_TYPES], large[2] = {{"big", big, BIG, ARENA_BYTES}, {"none", NULL, 0, ARENA_F64}};
-	char names[ARENA_TYPES][16];
+	char names[ARENA_TYPES][16], longest[ARENA_KEY_MAX + 1] = "x";
 	struct err e = {0};
 	size_t n = 0;
 	uint32_t t;
@@ -82,8 +82,12 @@ static void every_type_and_size_comes_back(void)
 	}
 	CU_ASSERT_EQUAL(arena_put(a, "types", v, n, NULL), 0);
 	CU_ASSERT_EQUAL(arena_put(a, "../schön/\"key\"", large, 2, NULL), 0);
-	CU_ASSERT_EQUAL(sample_save(a, path, &e), 2);
-	CU_ASSERT_EQUAL(sample_load(b, path, &e), 2);
+	for (size_t at = 1; at < ARENA_KEY_MAX; at += 2)
+		memcpy(longest + at, "ä", 3);
+	CU_ASSERT_EQUAL(arena_put(a, longest, v, 1, NULL), 0);
+	CU_ASSERT_EQUAL(sample_save(a, path, &e), 3);
+	CU_ASSERT_EQUAL(sample_load(b, path, &e), 3);
+	CU_ASSERT_EQUAL(arena_get(b, longest, w, 1, 0, NULL, NULL), 0);
 	CU_ASSERT_EQUAL(arena_get(b, "types", w, n, 0, NULL, NULL), 0);
 	for (t = 0; t < n; t++)
 		CU_ASSERT_EQUAL(memcmp(v[t].data, w[t].data, v[t].count * arena_type_size(v[t].type)), 0);
