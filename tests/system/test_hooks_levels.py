@@ -303,7 +303,7 @@ def a_level_whose_copy_is_damaged_is_passed_over(c, top, mid, n1, n2):
 def a_snapshot_while_a_program_reads_what_it_fetched_is_restored(c, top, mid, n1, n2):
     run(n1, "reading", "checkpoint", "state", 1, 100000, 2, "wait", "state", 2, 20, "hold", "state", 2, "until",
         flag(c, "reading"), "held", "state", "until", flag(c, "reading.end"), mode="process")
-    assert wait_said(n1, "reading", "hold") == ["0", "0"]
+    assert wait_said(n1, "reading", "hold") == ["0", "0"], said(n1, "reading")
     n1.cli("checkpoint", "--level", "2", "reading")
     n1.cli("restore", "--force", "reading")
     n1.wait_job("reading", 20, incarnation=1, state="running")
