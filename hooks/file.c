@@ -1,7 +1,7 @@
 /* Checkpoints that a program writes as files: cpa_route_file(), cpa_file_done(), cpa_restore_file(). Owns the list of
  * files that this process was given; where they lie is file_place.c's. */
 #include <errno.h>
-#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,9 +18,28 @@ struct route {
 };
 
 struct routes {
-	pthread_mutex_t lock;
+	pid_t lock; /* the process in which a thread is at the list; 0: none is */
 	struct route *first;
 };
+
+/* A fork()ed child may have got the list while another thread of its parent was at it. The list is whole at every
+ * instruction, and nobody is going to give the lock back: the child takes it. */
+static void list_lock(struct routes *r)
+{
+	pid_t me = getpid(), holder = 0;
+
+	while (!__atomic_compare_exchange_n(&r->lock, &holder, me, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		if (holder != me)
+			continue; /* with the holder that was found */
+		sched_yield();
+		holder = 0;
+	}
+}
+
+static void list_unlock(struct routes *r)
+{
+	__atomic_store_n(&r->lock, 0, __ATOMIC_RELEASE);
+}
 
 static struct routes *routes_of(cpa *cp)
 {
@@ -29,8 +48,6 @@ static struct routes *routes_of(cpa *cp)
 	if (r)
 		return r;
 	r = calloc(1, sizeof *r);
-	if (r)
-		pthread_mutex_init(&r->lock, NULL);
 	if (r && !__atomic_compare_exchange_n(&cp->routes, &none, r, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		free(r);
 		r = none;
@@ -58,23 +75,23 @@ static struct route *take_out(struct routes *r, const char *key, const char *pat
 {
 	struct route **at, *found;
 
-	pthread_mutex_lock(&r->lock);
+	list_lock(r);
 	for (at = &r->first; *at && ((*at)->pid != getpid() || strcmp((*at)->key, key) != 0 ||
 				     (path && strcmp((*at)->path, path) != 0));)
 		at = &(*at)->next;
 	found = *at;
 	if (found)
-		*at = found->next;
-	pthread_mutex_unlock(&r->lock);
+		__atomic_store_n(at, found->next, __ATOMIC_RELEASE);
+	list_unlock(r);
 	return found;
 }
 
 static void put_in(struct routes *r, struct route *f)
 {
-	pthread_mutex_lock(&r->lock);
+	list_lock(r);
 	f->next = r->first;
-	r->first = f;
-	pthread_mutex_unlock(&r->lock);
+	__atomic_store_n(&r->first, f, __ATOMIC_RELEASE);
+	list_unlock(r);
 }
 
 static struct route *route_make(const char *key, const char *path)

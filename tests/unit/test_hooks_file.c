@@ -277,6 +277,42 @@ static void each_process_has_its_own_file(void)
 	cpa_close(cp);
 }
 
+static int ending;
+
+static void *asks_for_files(void *cp)
+{
+	while (!__atomic_load_n(&ending, __ATOMIC_RELAXED))
+		(void)cpa_file_done(cp, "none", 1);
+	return NULL;
+}
+
+static void a_fork_while_another_thread_is_at_the_files_leaves_a_child_that_works(void)
+{
+	char path[4096], key[8];
+	int turn, status = 0;
+	pthread_t thread;
+	cpa *cp = opened();
+	pid_t pid;
+
+	for (turn = 0; turn < 40; turn++) { /* a list that takes a while */
+		snprintf(key, sizeof key, "%d", turn);
+		CU_ASSERT_EQUAL(cpa_route_file(cp, key, path, sizeof path), 0);
+	}
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, asks_for_files, cp), 0);
+	for (turn = 0; turn < 60 && status == 0; turn++) {
+		pid = fork();
+		if (pid == 0) {
+			alarm(20);
+			_exit(cpa_file_done(cp, "none", 1) == CPA_ERR_KEY ? 0 : 1);
+		}
+		CU_ASSERT_EQUAL_FATAL(waitpid(pid, &status, 0), pid);
+	}
+	CU_ASSERT_EQUAL(status, 0);
+	__atomic_store_n(&ending, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	cpa_close(cp);
+}
+
 static void what_dead_processes_left_goes_with_the_next_route(void)
 {
 	char path[4096], other[4096], planted[4200];
@@ -418,6 +454,8 @@ static const struct test tests[] = {
 	{"any key makes a file name", any_key_makes_a_file_name},
 	{"a restored file is the caller's", a_restored_file_is_the_callers},
 	{"each process has its own file", each_process_has_its_own_file},
+	{"a fork while another thread is at the files leaves a child that works",
+	 a_fork_while_another_thread_is_at_the_files_leaves_a_child_that_works},
 	{"what dead processes left goes with the next route", what_dead_processes_left_goes_with_the_next_route},
 	{"a routed file that was never done is gone at the next route",
 	 a_routed_file_that_was_never_done_is_gone_at_the_next_route},
