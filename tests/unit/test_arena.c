@@ -249,6 +249,37 @@ static void a_hundred_thousand_keys_cost_no_more_than_200_bytes_each(void)
 	arena_unmap(a);
 }
 
+/* How many words a key's value has in a version. */
+static uint64_t words_of(uint64_t key, uint64_t version)
+{
+	return (key * 7919 + version * 104729) % 150;
+}
+
+static void thousands_of_keys_whose_sizes_change_keep_their_values(void)
+{
+	struct arena *a = fresh(32 << 20);
+	uint64_t data[150], key, version, i;
+	struct arena_var v = {"x", data, 0, ARENA_U64};
+	char name[16];
+
+	for (version = 1; version <= 4; version++)
+		for (key = 0; key < 3000; key++) {
+			snprintf(name, sizeof name, "key %lu", key);
+			v.count = words_of(key, version);
+			for (i = 0; i < v.count; i++)
+				data[i] = key << 32 | version << 16 | i;
+			CU_ASSERT_EQUAL_FATAL(arena_put(a, name, &v, 1, NULL), 0);
+		}
+	for (key = 0; key < 3000; key++) {
+		snprintf(name, sizeof name, "key %lu", key);
+		v.count = words_of(key, 4);
+		CU_ASSERT_EQUAL_FATAL(arena_get(a, name, &v, 1, 0, NULL, NULL), 0);
+		for (i = 0; i < v.count; i++)
+			CU_ASSERT_EQUAL_FATAL(data[i], key << 32 | UINT64_C(4) << 16 | i);
+	}
+	arena_unmap(a);
+}
+
 static void keys_that_come_and_go_do_not_use_the_arena_up(void)
 {
 	struct arena *a = fresh(128 << 10);
@@ -432,6 +463,8 @@ static const struct test tests[] = {
 	 when_the_budget_is_spent_the_call_says_so_and_the_version_before_stands},
 	{"a hundred thousand keys cost no more than 200 bytes each",
 	 a_hundred_thousand_keys_cost_no_more_than_200_bytes_each},
+	{"thousands of keys whose sizes change keep their values",
+	 thousands_of_keys_whose_sizes_change_keep_their_values},
 	{"keys that come and go do not use the arena up", keys_that_come_and_go_do_not_use_the_arena_up},
 	{"impossible arguments are refused", impossible_arguments_are_refused},
 	{"a damaged byte is found and the version before is given",
