@@ -241,6 +241,7 @@ LIBDIR ?= $(PREFIX)/lib
 LIBEXECDIR ?= $(PREFIX)/libexec/cpagent
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/cpagent
 # where Debian's python3 looks, with PREFIX=/usr; elsewhere say so in PYTHONPATH, or name the place
 PYTHONDIR ?= $(PREFIX)/lib/python3/dist-packages
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -274,6 +275,8 @@ endif
 	$(FILL) packaging/systemd/cpagentd.service.in >$(DESTDIR)$(UNITDIR)/cpagentd.service
 	$(FILL) packaging/cpagentd.conf.example >$(DESTDIR)$(SYSCONFDIR)/cpagent/cpagentd.conf.example
 	$(foreach m,$(MANPAGES),install -D -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
+	install -d $(DESTDIR)$(DOCDIR)/examples
+	install -m 644 hooks/examples/* $(DESTDIR)$(DOCDIR)/examples
 	packaging/man-aliases $(DESTDIR)$(MANDIR)/man3 $(filter %.3,$(MANPAGES))
 
 clean:
