@@ -78,8 +78,9 @@ static const uint8_t *base_of(struct arena *a, struct arena_record *r, const str
 	return (const uint8_t *)s;
 }
 
-static void write_version(struct arena *a, struct arena_record *r, uint32_t i, struct slot_plan *p,
-			  const struct content *c)
+/* -EPROTO: the slot lies upon its own record, which somebody wrote over. */
+static int write_version(struct arena *a, struct arena_record *r, uint32_t i, struct slot_plan *p,
+			 const struct content *c)
 {
 	const uint8_t *base = base_of(a, r, c, p);
 	uint8_t *slot = extent_at(a, r, i);
@@ -92,6 +93,8 @@ static void write_version(struct arena *a, struct arena_record *r, uint32_t i, s
 	stream_open(&stream, c->vars, c->pads, c->n);
 	if (p->map_at)
 		share_open(a, r, i, c, p, &share);
+	if (p->map_at && !share.to.area[i])
+		return -EPROTO;
 	if (base)
 		blocks_update(slot, p, &stream, &share, base, c->changed);
 	else if (p->map_at)
@@ -99,6 +102,7 @@ static void write_version(struct arena *a, struct arena_record *r, uint32_t i, s
 	else
 		blocks_write(slot, p, &stream);
 	slot_seal(slot, p, c->seed);
+	return 0;
 }
 
 /* *version 0: the next. */
@@ -129,7 +133,9 @@ static int commit_locked(struct arena *a, const struct key *k, struct slot_plan 
 		return -EPROTO;
 	__atomic_exchange_n(&s->version, 0, __ATOMIC_SEQ_CST); /* before anything in it changes */
 	c->seed = k->hash ^ *version;
-	write_version(a, r, i, p, c);
+	rc = write_version(a, r, i, p, c);
+	if (rc)
+		return rc;
 	c->sum = s->sum;
 	store_release(&s->version, *version);
 	store_release(&r->commit, *version << 8 | i);

@@ -45,7 +45,7 @@ void share_open(struct arena *a, struct arena_record *r, uint32_t own, const str
 	sh->usable = UINT64_C(1) << own;
 	areas_find(a, r, p, &sh->to);
 	for (i = 0; i < r->slots; i++)
-		if (i != own && (slot = mapped(a, r, i, &ps)) && slot_like(slot, &ps, c, p))
+		if (i != own && sh->to.area[i] && (slot = mapped(a, r, i, &ps)) && slot_like(slot, &ps, c, p))
 			admit(sh, slot, &ps, i);
 }
 

@@ -19,15 +19,11 @@ static int key_of(struct key *k, const char *name)
 static struct arena_slot *newest_slot(struct arena *a, struct arena_record *r, uint64_t *most)
 {
 	uint64_t commit = load_acquire(&r->commit);
-	const struct arena_extent *e;
 
 	if (!commit || (commit & 0xff) >= r->slots)
 		return NULL;
-	e = &record_slots(r)[commit & 0xff];
-	if (e->length < sizeof(struct arena_slot) || e->length > a->heap_bytes || e->at > a->heap_bytes - e->length)
-		return NULL;
-	*most = e->length;
-	return (struct arena_slot *)(void *)(a->heap + e->at);
+	*most = record_slots(r)[commit & 0xff].length;
+	return slot_of(a, r, (uint32_t)(commit & 0xff));
 }
 
 static void look(struct arena *a, struct arena_record *r, struct arena_found *out)

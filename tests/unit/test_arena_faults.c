@@ -409,6 +409,19 @@ static void another_programs_version_of_the_same_number_is_no_base(void)
 	arena_unmap(a);
 }
 
+static void a_slot_that_lies_upon_its_own_record_is_an_error(void)
+{
+	struct arena *a = fresh(1 << 20);
+	struct region g = {.version = 0};
+	struct arena_record *r;
+
+	CU_ASSERT_EQUAL(region_put(a, "key", &g, 0, 0), 0);
+	CU_ASSERT_EQUAL_FATAL(arena_newest(a, "key", &r), 1);
+	record_slots(r)[1] = (struct arena_extent){(uint64_t)((uint8_t *)r - a->heap), 1 << 19};
+	CU_ASSERT(region_put(a, "key", &g, 1, 0) < 0);
+	arena_unmap(a);
+}
+
 static const struct test tests[] = {
 	{"a flipped byte in a block of its own costs the version that has it",
 	 a_flipped_byte_in_a_block_of_its_own_costs_the_version_that_has_it},
@@ -428,6 +441,7 @@ static const struct test tests[] = {
 	{"impossible regions are refused and empty ones are not", impossible_regions_are_refused_and_empty_ones_are_not},
 	{"another program's version of the same number is no base",
 	 another_programs_version_of_the_same_number_is_no_base},
+	{"a slot that lies upon its own record is an error", a_slot_that_lies_upon_its_own_record_is_an_error},
 };
 
 int main(void)
