@@ -1,5 +1,5 @@
-/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is saved
- * to disk, and telling the registry what is held here. */
+/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is saved,
+ * and telling the registry what is held here. */
 #include "agent/collect.h"
 
 #include <stdlib.h>
@@ -18,8 +18,6 @@
 #define TICK_MS 100
 #define LEFT_NS (20 * NS_PER_S) /* a child introduces itself every two seconds */
 #define ROUNDS_MAX 12           /* children that are collected from at the same time */
-#define GC_PAUSE_NS NS_PER_S
-#define CLEAN_EVERY_NS (30 * NS_PER_S)
 
 static struct child *find_child(struct collector *k, const char *name)
 {
@@ -255,63 +253,6 @@ void collect_tell_all(struct agent *a)
 	free(items);
 }
 
-/* ---- the store on disk ---- */
-
-struct saving {
-	struct agent *agent;
-	int code;
-	struct err err;
-	struct store_saved saved;
-	void (*done)(void *, const struct err *);
-	void *ctx;
-};
-
-static void skipped(void *ctx, const char *job, Cpa__What what, uint64_t number, const char *why)
-{
-	char buf[64];
-	log_warn(ctx ? "not_loaded" : "not_saved", "job=%s %s why=\"%s\"", job,
-	         manifest_text(what, number, buf, sizeof buf), why);
-}
-
-static void run_save(void *ctx)
-{
-	struct saving *s = ctx;
-	char dir[FS_PATH_MAX];
-	fs_path(dir, "%s/store", s->agent->cfg.state);
-	s->code = store_save(s->agent->store, dir, &s->saved, skipped, NULL, &s->err);
-}
-
-static void done_save(void *ctx)
-{
-	struct saving *s = ctx;
-	struct collector *k = s->agent->collector;
-	k->saving = false;
-	if (s->code < 0)
-		log_error("save_failed", "why=\"%s\"", s->err.text);
-	else
-		k->last_save = clock_real_ns();
-	if (s->code == 0 && s->saved.bytes_written)
-		log_info("saved", "items=%zu bytes=%llu", s->saved.items,
-		         (unsigned long long)s->saved.bytes_written);
-	if (s->done)
-		s->done(s->ctx, s->code < 0 ? &s->err : NULL);
-	free(s);
-}
-
-void collect_save(struct agent *a, void (*done)(void *, const struct err *), void *ctx)
-{
-	struct err busy = { .code = ERR_FAILED, .text = "a save is under way already; try again when it is done" };
-	struct saving *s = a->collector->saving ? NULL : calloc(1, sizeof *s);
-	if (!s) {
-		if (done)
-			done(ctx, &busy);
-		return;
-	}
-	*s = (struct saving){ .agent = a, .done = done, .ctx = ctx };
-	a->collector->saving = true;
-	work_start(&a->loop, run_save, done_save, s);
-}
-
 int64_t collect_last_update(const struct agent *a)
 {
 	return a->collector ? a->collector->last_update : 0;
@@ -320,57 +261,6 @@ int64_t collect_last_update(const struct agent *a)
 int64_t collect_last_save(const struct agent *a)
 {
 	return a->collector ? a->collector->last_save : 0;
-}
-
-/* ---- chunks that nobody needs any more: not after every round, as each is looked at ---- */
-
-static void run_gc(void *ctx)
-{
-	struct collector *k = ctx;
-	store_gc(k->agent->store, NULL, NULL);
-}
-
-static void done_gc(void *ctx)
-{
-	struct collector *k = ctx;
-	k->gc_busy = false;
-	k->gc_after = clock_boot_ns() + GC_PAUSE_NS;
-}
-
-static void start_gc(struct collector *k, int64_t now)
-{
-	if (!k->gc_due || k->gc_busy || now < k->gc_after)
-		return;
-	k->gc_due = false;
-	k->gc_busy = true;
-	work_start(&k->agent->loop, run_gc, done_gc, k);
-}
-
-/* ---- what is held of jobs that have ended ---- */
-
-static void run_clean(void *ctx)
-{
-	struct collector *k = ctx;
-	k->cleaned = ended_clean(k->agent->store, k->clean_budget);
-}
-
-static void done_clean(void *ctx)
-{
-	struct collector *k = ctx;
-	k->clean_busy = false;
-	k->gc_due |= k->cleaned > 0;
-	if (k->cleaned)
-		log_info("ended_forgotten", "jobs=%zu", k->cleaned);
-}
-
-static void start_clean(struct collector *k, int64_t now)
-{
-	if (k->clean_busy || now < k->clean_due)
-		return;
-	k->clean_busy = true;
-	k->clean_due = now + CLEAN_EVERY_NS;
-	k->clean_budget = k->agent->cfg.memory;
-	work_start(&k->agent->loop, run_clean, done_clean, k);
 }
 
 static void on_tick(uv_timer_t *t)
@@ -387,8 +277,8 @@ static void on_tick(uv_timer_t *t)
 	if (interval_due(&k->save, now))
 		collect_save(k->agent, NULL, NULL);
 	save_job_tick(k->agent);
-	start_clean(k, now);
-	start_gc(k, now);
+	collect_clean(k, now);
+	collect_gc(k, now);
 	serve_tick(now);
 }
 
@@ -402,8 +292,6 @@ void collect_reload(struct agent *a)
 
 int collect_open(struct agent *a, struct err *e)
 {
-	char dir[FS_PATH_MAX];
-	struct store_saved loaded = { 0 };
 	struct collector *k = calloc(1, sizeof *k);
 	if (!k)
 		return err_set(e, ERR_FAILED, "out of memory");
@@ -412,12 +300,8 @@ int collect_open(struct agent *a, struct err *e)
 	a->collector = k;
 	uv_timer_init(&a->loop, &k->tick);
 	k->tick.data = k;
-	if (store_open(fs_path(dir, "%s/store", a->cfg.run), a->cfg.memory, a->manifest_key, &a->store, e) < 0)
+	if (collect_store_open(k, e) < 0)
 		return e->code;
-	if (store_load(a->store, fs_path(dir, "%s/store", a->cfg.state), &loaded, skipped, k, e) < 0)
-		log_error("save_not_loaded", "why=\"%s\"", e->text); /* what children hold will come again */
-	if (loaded.items)
-		log_info("loaded", "items=%zu skipped=%zu", loaded.items, loaded.skipped);
 	collect_reload(a);
 	uv_timer_start(&k->tick, on_tick, TICK_MS, TICK_MS);
 	return 0;

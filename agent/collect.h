@@ -1,4 +1,4 @@
-/* Shared by the two halves of the parent's side: collect.c decides when, collect_child.c does it. */
+/* Shared by the parts of the parent's side: collect.c decides when, collect_child.c and collect_store.c do it. */
 #ifndef CPA_AGENT_COLLECT_H
 #define CPA_AGENT_COLLECT_H
 
@@ -63,5 +63,13 @@ void collect_go_on(struct agent *a, const char *child);
 void collect_next(struct child *c);
 void collect_remember(struct collector *k, const char *job, const char *url, uint64_t ahead);
 void collect_forget(struct collector *k, const char *job);
+
+/* ---- collect_store.c ---- */
+
+/* Open the store, with what the last save left on disk. */
+int collect_store_open(struct collector *k, struct err *e);
+/* At the ticks: sweep chunks that were given up; forget jobs that ended long ago. */
+void collect_gc(struct collector *k, int64_t now);
+void collect_clean(struct collector *k, int64_t now);
 
 #endif
