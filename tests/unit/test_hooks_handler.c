@@ -86,6 +86,7 @@ static void a_checkpoint_in_a_full_arena_takes_no_memory_from_malloc(void)
 
 /* ---- locks ---- */
 
+#if !defined(SANITIZED)
 #define LOCK 7
 
 static void rescue(cpa *cp, int signal, void *arg)
@@ -144,14 +145,18 @@ static void a_lock_whose_taking_a_last_checkpoint_interrupted_is_handed_on(void)
 	cpa *cp;
 
 	CU_ASSERT_EQUAL_FATAL(cpa_open_named(&cp, dir, "locks", 1 << 20), 0);
-#if !defined(SANITIZED)
 	for (; !stuck && end_after(cp, steps); steps++)
 		stuck += !is_free(cp->arena);
 	CU_ASSERT(steps > 50);
-#endif
 	CU_ASSERT_EQUAL(stuck, 0);
 	cpa_close(cp);
 }
+#else
+static void a_lock_whose_taking_a_last_checkpoint_interrupted_is_handed_on(void)
+{
+	CU_PASS("the sanitizer's code is stepped through too, for minutes");
+}
+#endif
 
 static const struct test tests[] = {
 	{"a checkpoint in a full arena takes no memory from malloc",
