@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "agent/call.h"
-#include "agent/ended.h"
 #include "agent/ports/store.h"
 #include "agent/registrar.h"
 #include "agent/save_job.h"
