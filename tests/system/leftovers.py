@@ -31,6 +31,22 @@ def cgroup_root():
     raise RuntimeError("no cgroup2 is mounted")
 
 
+def mount_points():
+    """The mount points that jobs need, made by tests or benches outside of nodes: gone, unless somebody's job runs."""
+    for comm in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(comm) as f:
+                if f.read().strip() == "cpinit":
+                    return
+        except OSError:
+            continue
+    for place in ("job", "log", ""):
+        try:
+            os.rmdir(os.path.join("/run/cpagent", place))
+        except OSError:
+            pass  # not there, or somebody's
+
+
 def begin():
     """(id, directory) of a new cluster of this process."""
     run = "%x-%d" % (os.getpid(), next(_count))
