@@ -20,7 +20,7 @@
 
 static const struct asked_kind {
 	const char *name;
-	void (*carry_out)(struct job *j, const struct arena_ask *ask); /* NULL: this agent does not */
+	void (*carry_out)(struct job *j, const struct arena_ask *ask);
 } kinds[ARENA_ASKS] = {
 	[ARENA_ASK_SNAPSHOT] = { "snapshot", ask_snapshot },
 	[ARENA_ASK_SAVE] = { "save", ask_save },
@@ -37,10 +37,7 @@ static int open_arena(const struct job *j, int flags)
 static void begin(struct job *j, enum arena_ask_kind kind, const struct arena_ask *ask)
 {
 	j->asking[kind] = (struct ask_flight){ true, ask->asked, j->incarnation };
-	if (kinds[kind].carry_out)
-		kinds[kind].carry_out(j, ask);
-	else
-		asks_answer(j, kind, ask->asked, ERR_FAILED, 0, "this agent does not carry that out");
+	kinds[kind].carry_out(j, ask);
 }
 
 void asks_look(struct job *j)
