@@ -172,8 +172,11 @@ static int commit_file(cpa *cp, const char *key, int level, const char *path)
 		rc = rc ? fail_arena(rc, "key", key) : carry(cp, key, level);
 	} else if (rc == -ENOENT) {
 		rc = fail(CPA_ERR_KEY, "cpa_file_done: key %s: nothing was written to %s", key, path);
+	} else if (rc == -EBUSY) {
+		rc = fail(CPA_ERR_SYSTEM, "cpa_file_done: key %s: %s is still open for writing; close it first", key,
+			  path);
 	} else if (rc == -ESTALE) {
-		rc = fail(CPA_ERR_SYSTEM, "cpa_file_done: key %s: %s is still being written; close it first", key,
+		rc = fail(CPA_ERR_SYSTEM, "cpa_file_done: key %s: %s changed while it was read; finish it first", key,
 			  path);
 	} else {
 		rc = fail_arena(rc, "cpa_file_done: file", path);

@@ -1,6 +1,7 @@
 /* A file's content, between the file and the arena: all of it or none. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,20 @@ static int read_all(int fd, struct content *c)
 	return 0;
 }
 
+/* Has anybody the file open for writing? What lies in his buffers would be missing. The kernel grants a read lease on
+ * a file that nobody writes; without leases (a file system may have none), no is the answer. It is given back at once:
+ * who opens the file meanwhile breaks it, which the kernel tells its holder by a signal: by one that is ignored unless
+ * the program wants it. */
+static int has_writer(int fd)
+{
+	if (fcntl(fd, F_SETSIG, SIGURG) != 0)
+		return 0;
+	if (fcntl(fd, F_SETLEASE, F_RDLCK) != 0)
+		return errno == EAGAIN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return 0;
+}
+
 int content_read(const char *path, struct content *c)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), rc = 0;
@@ -60,6 +75,8 @@ int content_read(const char *path, struct content *c)
 		rc = -errno;
 	else if (!S_ISREG(before.st_mode))
 		rc = -EISDIR;
+	else if (has_writer(fd))
+		rc = -EBUSY;
 	else
 		rc = content_room(c, (uint64_t)before.st_size);
 	if (!rc)

@@ -12,7 +12,7 @@ struct content { /* begins as zeros, ends with content_free() */
 /* Room for so many bytes; what was there before is gone. */
 int content_room(struct content *c, uint64_t bytes);
 
-/* All of a file. -ENOENT, -ESTALE: somebody still writes it. */
+/* All of a file. -ENOENT; -EBUSY: somebody has it open for writing; -ESTALE: it changed meanwhile. */
 int content_read(const char *path, struct content *c);
 
 /* Into a file, written aside and renamed. */

@@ -19,8 +19,8 @@ CPA_API int cpa_route_file(cpa *cp, const char *key, char *path, size_t size);
 
 /* The file is written and closed: commit it as the next version of key, one variable "file" of bytes, and remove it.
  * Errors as cpa_checkpoint_vars(); CPA_ERR_KEY: this process routed no such file, or did not write it; CPA_ERR_SYSTEM:
- * it grew or changed while it was read. After an error the file is still there. What stdio has not written yet is in no
- * version: close the file first. */
+ * it is still open for writing, in this process or another (found out where the kernel grants leases: tmpfs and most
+ * local file systems), or it changed while it was read. After an error the file is still there. */
 CPA_API int cpa_file_done(cpa *cp, const char *key, int level);
 
 /* Write key's newest version into a file again; its path into path. The file is the caller's: rename or remove it;
