@@ -87,7 +87,7 @@ $(B)/libcpagent.so: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 # what libcpagent loads for cpa_save and cpa_load, so that it depends on nothing but libc itself
 $(B)/libcpagent-archive.so.1: $(call obj,$(wildcard lib/archive/*.c lib/base/*.c) $(ARENA_SRC))
 	@echo "  LD    $@"
-	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ $^ $(shell pkg-config --libs libarchive jansson)
+	@$(CC) $(SANFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) -o $@ $^ $(shell pkg-config --libs jansson)
 
 $(B)/libcpagent.a: $(call obj,$(HOOKS_SRC) $(ARENA_SRC))
 	@rm -f $@

@@ -1,7 +1,5 @@
 /* Reading an archive that may come from anyone: members must be the ones that the manifest lists, in its order, each as
  * long as it says and with the checksum it says; nothing is read beyond that, and nothing is written anywhere. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/archive/archive_impl.h"
+#include "lib/archive/libarchive.h"
 
 #define PIECE ((size_t)256 << 10)
 
@@ -29,7 +28,7 @@ static int damaged(struct err *e, const char *what)
 
 static int tar_failed(struct archive_in *i, struct err *e)
 {
-	const char *why = archive_error_string(i->tar);
+	const char *why = la.archive_error_string(i->tar);
 
 	return archive_fail(e, -EBADMSG, "it is damaged, or no archive: %s", why ? why : "it cannot be read");
 }
@@ -39,20 +38,20 @@ static int next_member(struct archive_in *i, const char *name, uint64_t *bytes, 
 {
 	struct archive_entry *entry;
 	const char *found;
-	int rc = archive_read_next_header(i->tar, &entry);
+	int rc = la.archive_read_next_header(i->tar, &entry);
 
 	if (rc == ARCHIVE_EOF)
 		return damaged(e, "it ends too early");
 	if (rc != ARCHIVE_OK)
 		return tar_failed(i, e);
-	found = archive_entry_pathname(entry);
-	if (!found || strcmp(found, name) != 0 || archive_entry_filetype(entry) != AE_IFREG ||
-	    archive_entry_hardlink(entry) || !archive_entry_size_is_set(entry) || archive_entry_size(entry) < 0)
+	found = la.archive_entry_pathname(entry);
+	if (!found || strcmp(found, name) != 0 || la.archive_entry_filetype(entry) != AE_IFREG ||
+	    la.archive_entry_hardlink(entry) || !la.archive_entry_size_is_set(entry) || la.archive_entry_size(entry) < 0)
 		return archive_fail(e, -EBADMSG, "it is damaged, or no archive of cpagent's: %s is not where it should be",
 				    name);
 	if (*bytes == UINT64_MAX)
-		*bytes = (uint64_t)archive_entry_size(entry);
-	return *bytes == (uint64_t)archive_entry_size(entry) ? 0 : damaged(e, "a file in it has another size");
+		*bytes = (uint64_t)la.archive_entry_size(entry);
+	return *bytes == (uint64_t)la.archive_entry_size(entry) ? 0 : damaged(e, "a file in it has another size");
 }
 
 /* Exactly so many bytes of the member. */
@@ -61,7 +60,7 @@ static int read_all(struct archive_in *i, uint8_t *data, size_t bytes, struct er
 	la_ssize_t n;
 
 	for (; bytes; data += n, bytes -= (size_t)n) {
-		n = archive_read_data(i->tar, data, bytes);
+		n = la.archive_read_data(i->tar, data, bytes);
 		if (n < 0)
 			return tar_failed(i, e);
 		if (n == 0)
@@ -128,15 +127,19 @@ static int read_lists(struct archive_in *i, uint64_t max_bytes, struct err *e)
 
 static int open_tar(struct archive_in *i, const void *data, size_t bytes, struct err *e)
 {
-	i->tar = archive_read_new();
+	int rc = libarchive_load(e);
+
+	if (rc)
+		return rc;
+	i->tar = la.archive_read_new();
 	i->piece = malloc(PIECE);
 	if (!i->tar || !i->piece || archive_sum_begin(&i->sum) != 0)
 		return archive_fail(e, -ENOMEM, "out of memory");
 	/* another return than OK: by a program of that name, which nobody asked for */
-	if (archive_read_support_format_tar(i->tar) != ARCHIVE_OK || archive_read_support_filter_zstd(i->tar) != ARCHIVE_OK)
+	if (la.archive_read_support_format_tar(i->tar) != ARCHIVE_OK || la.archive_read_support_filter_zstd(i->tar) != ARCHIVE_OK)
 		return archive_fail(e, -ENOTSUP, "this machine's libarchive cannot read zstd");
-	if (data ? archive_read_open_memory(i->tar, data, bytes) != ARCHIVE_OK :
-		   archive_read_open_fd(i->tar, i->fd, PIECE) != ARCHIVE_OK)
+	if (data ? la.archive_read_open_memory(i->tar, data, bytes) != ARCHIVE_OK :
+		   la.archive_read_open_fd(i->tar, i->fd, PIECE) != ARCHIVE_OK)
 		return tar_failed(i, e);
 	return 0;
 }
@@ -154,7 +157,7 @@ static int open_any(struct archive_in **out, int fd, const void *data, size_t by
 	}
 	i->fd = fd;
 	rc = open_tar(i, data, bytes, e);
-	if (!rc && !data && archive_filter_code(i->tar, 0) != ARCHIVE_FILTER_ZSTD)
+	if (!rc && !data && la.archive_filter_code(i->tar, 0) != ARCHIVE_FILTER_ZSTD)
 		rc = damaged(e, "it is not compressed with zstd, or no archive of cpagent's");
 	if (!rc)
 		rc = read_lists(i, max_bytes, e);
@@ -206,7 +209,7 @@ void archive_in_close(struct archive_in *i)
 	if (!i)
 		return;
 	if (i->tar)
-		archive_read_free(i->tar);
+		la.archive_read_free(i->tar);
 	if (i->fd >= 0)
 		close(i->fd);
 	archive_sum_free(i->sum);
@@ -271,7 +274,7 @@ int archive_in_next(struct archive_in *i, void **data, struct err *e)
 	if (data)
 		*data = NULL;
 	if (i->next == i->info.n) {
-		rc = archive_read_next_header(i->tar, &entry);
+		rc = la.archive_read_next_header(i->tar, &entry);
 		return rc == ARCHIVE_EOF ? 0 : rc == ARCHIVE_OK ? damaged(e, "it holds more than it lists") : tar_failed(i, e);
 	}
 	if (data && !(room = malloc(k->bytes ? k->bytes : 1)))

@@ -1,7 +1,5 @@
 /* The file of an archive: a tar of the manifest, the checksums and the values, compressed, written aside, made durable and
  * renamed. */
-#include <archive.h>
-#include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/archive/archive_impl.h"
+#include "lib/archive/libarchive.h"
 #include "lib/base/clock.h"
 #include "lib/base/fs.h"
 
@@ -17,27 +16,27 @@
 
 static int tar_failed(struct archive_out *o, struct archive *tar, struct err *e)
 {
-	int code = archive_errno(tar);
+	int code = la.archive_errno(tar);
 
 	return archive_fail(e, code > 0 ? -code : -EIO, "%s: cannot write: %s", o->path,
-			    archive_error_string(tar) ? archive_error_string(tar) : "libarchive does not say why");
+			    la.archive_error_string(tar) ? la.archive_error_string(tar) : "libarchive does not say why");
 }
 
 static int begin_member(struct archive_out *o, struct archive *tar, const char *name, uint64_t bytes, int64_t time_ns,
 			struct err *e)
 {
-	struct archive_entry *entry = archive_entry_new();
+	struct archive_entry *entry = la.archive_entry_new();
 	int rc;
 
 	if (!entry)
 		return archive_fail(e, -ENOMEM, "out of memory");
-	archive_entry_set_pathname(entry, name);
-	archive_entry_set_size(entry, (int64_t)bytes);
-	archive_entry_set_filetype(entry, AE_IFREG);
-	archive_entry_set_perm(entry, 0644);
-	archive_entry_set_mtime(entry, (time_t)(time_ns / NS_PER_S), 0);
-	rc = archive_write_header(tar, entry) == ARCHIVE_OK ? 0 : tar_failed(o, tar, e);
-	archive_entry_free(entry);
+	la.archive_entry_set_pathname(entry, name);
+	la.archive_entry_set_size(entry, (int64_t)bytes);
+	la.archive_entry_set_filetype(entry, AE_IFREG);
+	la.archive_entry_set_perm(entry, 0644);
+	la.archive_entry_set_mtime(entry, (time_t)(time_ns / NS_PER_S), 0);
+	rc = la.archive_write_header(tar, entry) == ARCHIVE_OK ? 0 : tar_failed(o, tar, e);
+	la.archive_entry_free(entry);
 	return rc;
 }
 
@@ -46,7 +45,7 @@ static int write_all(struct archive_out *o, struct archive *tar, const uint8_t *
 	la_ssize_t n;
 
 	for (; bytes; data += n, bytes -= (size_t)n) {
-		n = archive_write_data(tar, data, bytes);
+		n = la.archive_write_data(tar, data, bytes);
 		if (n <= 0)
 			return tar_failed(o, tar, e);
 	}
@@ -110,23 +109,26 @@ static int write_members(struct archive_out *o, struct archive *tar, struct err 
 
 static int write_tar(struct archive_out *o, int fd, struct err *e)
 {
-	struct archive *tar = archive_write_new();
-	int rc;
+	struct archive *tar;
+	int rc = libarchive_load(e);
 
+	if (rc)
+		return rc;
+	tar = la.archive_write_new();
 	if (!tar)
 		return archive_fail(e, -ENOMEM, "out of memory");
-	if (archive_write_set_format_pax_restricted(tar) != ARCHIVE_OK || archive_write_add_filter_zstd(tar) != ARCHIVE_OK)
+	if (la.archive_write_set_format_pax_restricted(tar) != ARCHIVE_OK || la.archive_write_add_filter_zstd(tar) != ARCHIVE_OK)
 		rc = archive_fail(e, -ENOTSUP, "%s: this machine's libarchive cannot write zstd: %s", o->path,
-				  archive_error_string(tar) ? archive_error_string(tar) : "it does not say why");
-	else if (archive_write_open_fd(tar, fd) != ARCHIVE_OK)
+				  la.archive_error_string(tar) ? la.archive_error_string(tar) : "it does not say why");
+	else if (la.archive_write_open_fd(tar, fd) != ARCHIVE_OK)
 		rc = tar_failed(o, tar, e);
 	else
 		rc = write_members(o, tar, e);
-	if (!rc && archive_write_close(tar) != ARCHIVE_OK)
+	if (!rc && la.archive_write_close(tar) != ARCHIVE_OK)
 		rc = tar_failed(o, tar, e);
 	if (rc)
-		archive_write_fail(tar); /* else it would go on writing zeros where its member ends */
-	archive_write_free(tar);
+		la.archive_write_fail(tar); /* else it would go on writing zeros where its member ends */
+	la.archive_write_free(tar);
 	return rc;
 }
 
