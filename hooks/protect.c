@@ -24,6 +24,16 @@ static void free_region(struct region *g)
 	free(g);
 }
 
+int regions_any_tracked(const struct regions *r)
+{
+	size_t i;
+
+	for (i = 0; i < r->list->n; i++)
+		if (r->list->at[i]->tracked)
+			return 1;
+	return 0;
+}
+
 int regions_forget(struct regions *r)
 {
 	int was_open;
@@ -216,16 +226,6 @@ static int tell(cpa *cp, struct regions *r, const char *name, const char **why)
 	return not ? 0 : 1;
 }
 
-static int any_tracked(const struct regions *r)
-{
-	size_t i;
-
-	for (i = 0; i < r->list->n; i++)
-		if (r->list->at[i]->tracked)
-			return 1;
-	return 0;
-}
-
 int cpa_tracking(cpa *cp, const char *name, const char **why)
 {
 	const char *sentence = "";
@@ -242,7 +242,7 @@ int cpa_tracking(cpa *cp, const char *name, const char **why)
 	if (rc)
 		return rc;
 	rc = tell(cp, r, name, &sentence);
-	if (!any_tracked(r)) /* a userfaultfd is open only while it is of use */
+	if (!regions_any_tracked(r)) /* a userfaultfd is open only while it is of use */
 		regions_forget(r);
 	regions_leave(cp, r);
 	if (why)

@@ -12,21 +12,32 @@ static int may_track(const cpa *cp)
 	return __atomic_load_n(&cp->arena->head->give_up, __ATOMIC_SEQ_CST) == 0;
 }
 
+static void track_more(cpa *cp, struct regions *r, const struct choice *p)
+{
+	size_t i;
+
+	for (i = 0; i < p->n && may_track(cp); i++) {
+		struct region *g = p->chosen[i];
+
+		if (!g->tracked && g->from < g->to && rest_over(g))
+			track_region(r, g);
+	}
+}
+
 static int find_changes(cpa *cp, struct regions *r, struct choice *p)
 {
 	size_t i;
 
 	if (++r->scan == SCANS_MAX - 1)
 		track_renumber(r);
-	for (i = 0; i < p->n && may_track(cp); i++)
-		if (!p->chosen[i]->tracked && p->chosen[i]->from < p->chosen[i]->to)
-			track_region(r, p->chosen[i]);
+	track_more(cp, r, p);
 	if (!may_track(cp))
 		regions_forget(r);
 	track_scan(r);
 	for (i = 0; i < p->n; i++) {
 		if (p->chosen[i]->moved)
 			return region_moved(p->chosen[i]);
+		rest_look(r, p->chosen[i]);
 		p->tracked |= p->chosen[i]->tracked;
 	}
 	return 0;

@@ -54,6 +54,7 @@ static void write_down(const struct span *s, const struct page_run *runs, long n
 			if (from >= to)
 				continue;
 			g->seen_last = number;
+			g->rest.written += (to - from) / PAGE;
 			for (; from < to; from += PAGE)
 				g->seen[(from - g->from) / PAGE] = number;
 		}

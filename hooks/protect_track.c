@@ -214,6 +214,7 @@ void track_region(struct regions *r, struct region *g)
 	if (rc)
 		return;
 	track_all_changed(g, r->scan);
+	rest_tracked(g);
 	g->tracked = 1;
 	free(r->by_address);
 	r->by_address = NULL;

@@ -5,6 +5,7 @@
  *   protect_put.c    checkpoints; protect_get.c: restores; protect_choose.c: the regions that a call is about
  *   protect_bits.c   which blocks of a checkpoint changed since the key's last one
  *   protect_track.c  the kernel's tracking: userfaultfd and PAGEMAP_SCAN; protect_scan.c: what it saw
+ *   protect_rest.c   regions that are not worth it for a while
  *   protect_maps.c   what kind of memory an address is
  *   protect_own.c    one thread at a time, and one process: what fork() does to all this */
 #ifndef CPA_HOOKS_REGIONS_H
@@ -37,6 +38,12 @@ struct region {
 	uint32_t *seen;     /* for each of these pages: the number of the last scan that found it changed */
 	uint32_t seen_last; /* the greatest of them */
 	const char *why;    /* it is not tracked: a sentence that lives for ever */
+	struct {
+		uint64_t written;    /* pages that the scans since the last look found */
+		uint16_t left, last; /* checkpoints until it is tracked again; of how many that was at its start */
+		uint8_t looked;      /* since it is tracked */
+		uint8_t busy;        /* looks in a row that found most of it written */
+	} rest;
 	char name[];
 };
 
@@ -101,6 +108,7 @@ void tracker_shut(struct tracker *t);
 
 /* ---- protect.c ---- */
 struct region *regions_find(const struct regions *r, const char *name);
+int regions_any_tracked(const struct regions *r);
 /* Nothing is tracked, no file is open, every next checkpoint is whole. Returns whether anything was open. */
 int regions_forget(struct regions *r);
 
@@ -155,6 +163,15 @@ void track_region(struct regions *r, struct region *g);
 void untrack_region(struct regions *r, struct region *g);
 /* Scan numbers begin anew, all pages count as changed. */
 void track_renumber(struct regions *r);
+
+/* ---- protect_rest.c ---- */
+
+/* May it be tracked again? To be asked once at each checkpoint of a region that is not. */
+int rest_over(struct region *g);
+/* It is tracked from now on. */
+void rest_tracked(struct region *g);
+/* After a scan for its checkpoint: is it worth it? If not, it is tracked no more. */
+void rest_look(struct regions *r, struct region *g);
 
 /* ---- protect_scan.c ---- */
 
