@@ -7,9 +7,10 @@
  *
  * What changed is known from the kernel (userfaultfd write-protection, Linux 6.7 or later). Where that cannot be had (an
  * older kernel, a sandbox, huge pages, memory that is shared or of a file, regions below 64 KiB) a region is copied
- * whole, with the same result, and so is, for a while, one that changes nearly everywhere; cpa_tracking() says which and why. CPAGENT_TRACKING=off in the environment copies all of
- * them whole. A fork()ed child may checkpoint the regions too; its first one is whole, as is the first after a restore
- * and after a snapshot of the process. Regions are protected in one process: they are no part of the arena.
+ * whole, with the same result, and so is for a while one that changes nearly everywhere; cpa_tracking() says which and
+ * why. CPAGENT_TRACKING=off in the environment copies all of them whole. A fork()ed child may checkpoint the regions too;
+ * its first one is whole, as is the first after a restore and after a snapshot of the process. Regions are protected in
+ * one process: they are no part of the arena.
  *
  * What is not seen: writes that no page table knows of, by a device into memory that was registered with it before
  * (RDMA, fixed buffers of io_uring, O_DIRECT reads in flight, pinned memory of a GPU); a region is given to cpa_protect()
