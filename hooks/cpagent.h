@@ -137,6 +137,7 @@ CPA_API const char *cpa_key_join(char *buf, const char *file, const char *functi
 #endif
 
 #include "cpagent/file.h"
+#include "cpagent/group.h"
 #include "cpagent/job.h"
 #include "cpagent/memo.h"
 #include "cpagent/protect.h"

@@ -73,6 +73,15 @@ int arena_read_value(struct arena_reader *r, const char *key, uint64_t version, 
 		     int *skipped);
 void arena_value_free(struct arena_value *v);
 
+/* The versions of a key that are whole to the last block, in any order; there may be none. -ENOENT: no such key. */
+struct arena_whole {
+	size_t n;
+	uint64_t version[ARENA_SLOTS_MAX];
+	uint64_t newest; /* that was committed, whole or not; 0: none */
+	uint64_t bytes;  /* of data that were read for this */
+};
+int arena_read_whole(struct arena_reader *r, const char *key, struct arena_whole *out);
+
 /* Copy the file's used parts to a new file, byte for byte at the same offsets: a process snapshot's arena.
  * The job must be frozen. -EEXIST as arena_create(). */
 int arena_clone(int fd, const char *path, mode_t mode);

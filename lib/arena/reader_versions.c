@@ -9,7 +9,7 @@
 #define HEAD_GUESS 512 /* bytes that most descriptions fit into */
 
 /* Does an extent lie in the heap, and is it a slot's size? */
-static int extent_ok(const struct arena_reader *r, const struct arena_extent *e, uint64_t least)
+int read_extent_ok(const struct arena_reader *r, const struct arena_extent *e, uint64_t least)
 {
 	uint64_t heap = r->head.heap_bytes;
 
@@ -17,7 +17,7 @@ static int extent_ok(const struct arena_reader *r, const struct arena_extent *e,
 	       e->at <= heap - e->length;
 }
 
-static uint64_t file_at(const struct arena_reader *r, const struct arena_extent *e)
+uint64_t read_extent_at(const struct arena_reader *r, const struct arena_extent *e)
 {
 	return arena_heap_at(r->head.heap_bytes) + e->at;
 }
@@ -27,11 +27,11 @@ static int read_part(struct arena_reader *r, const struct arena_extent *e, uint6
 {
 	free(*copy);
 	*copy = malloc(room ? room : 1);
-	return *copy ? read_at(r, file_at(r, e), *copy, want) : -ENOMEM;
+	return *copy ? read_at(r, read_extent_at(r, e), *copy, want) : -ENOMEM;
 }
 
 /* A slot's description, as far as it can be judged without its sums. */
-static int read_description(struct arena_reader *r, const struct arena_extent *e, uint8_t **copy, struct slot_plan *p)
+int read_slot_description(struct arena_reader *r, const struct arena_extent *e, uint8_t **copy, struct slot_plan *p)
 {
 	uint64_t have = e->length < HEAD_GUESS ? e->length : HEAD_GUESS;
 	int rc = -EAGAIN, rounds;
@@ -55,12 +55,29 @@ static int read_mapped(struct arena_reader *r, const struct record *rec, uint8_t
 	for (b = 0; !rc && b < p->blocks; b += n) {
 		for (n = 1; b + n < p->blocks && map[b + n] == map[b];)
 			n++;
-		if (map[b] >= rec->fixed.slots || !extent_ok(r, &rec->slot[map[b]], p->total))
+		if (map[b] >= rec->fixed.slots || !read_extent_ok(r, &rec->slot[map[b]], p->total))
 			return -EPROTO;
 		at = p->data_at + (b << p->block_shift);
 		bytes = ((n - 1) << p->block_shift) + block_bytes(p, b + n - 1);
-		rc = read_at(r, file_at(r, &rec->slot[map[b]]) + at, copy + at, bytes);
+		rc = read_at(r, read_extent_at(r, &rec->slot[map[b]]) + at, copy + at, bytes);
 	}
+	return rc;
+}
+
+/* The description again, up to `want` bytes, which is where it ends or its data do; memory for all. It must still be
+ * laid out as it was. */
+static int read_again(struct arena_reader *r, const struct arena_extent *e, uint64_t want, uint64_t room, uint8_t **copy,
+		      struct slot_plan *p)
+{
+	struct slot_plan now;
+	int rc = read_part(r, e, want, room, copy);
+
+	if (!rc)
+		rc = slot_check(*copy, want, e->length, &now);
+	if (!rc && (now.total != p->total || now.data_at != p->data_at || now.map_at != p->map_at))
+		rc = -EPROTO; /* it has changed since its size was read */
+	if (!rc)
+		*p = now;
 	return rc;
 }
 
@@ -68,18 +85,11 @@ static int read_mapped(struct arena_reader *r, const struct record *rec, uint8_t
 static int read_whole(struct arena_reader *r, const struct record *rec, const struct arena_extent *e, uint8_t **copy,
 		      struct slot_plan *p)
 {
-	struct slot_plan now;
 	int rc;
 
 	if (r->max_bytes && p->data_bytes > r->max_bytes)
 		return -EFBIG;
-	rc = read_part(r, e, p->map_at ? p->data_at : p->total, p->total, copy);
-	if (!rc)
-		rc = slot_check(*copy, p->map_at ? p->data_at : p->total, e->length, &now);
-	if (!rc && (now.total != p->total || now.data_at != p->data_at || now.map_at != p->map_at))
-		rc = -EPROTO; /* it has changed since its size was read */
-	if (!rc)
-		*p = now;
+	rc = read_again(r, e, p->map_at ? p->data_at : p->total, p->total, copy, p);
 	return rc || !p->map_at ? rc : read_mapped(r, rec, *copy, p);
 }
 
@@ -88,11 +98,11 @@ static int read_slot(struct arena_reader *r, const struct record *rec, uint32_t 
 {
 	const struct arena_extent *e = &rec->slot[slot];
 	uint64_t version;
-	int rc = extent_ok(r, e, 0) ? 0 : -EPROTO;
+	int rc = read_extent_ok(r, e, 0) ? 0 : -EPROTO;
 
 	memset(p, 0, sizeof *p);
 	if (!rc)
-		rc = read_description(r, e, copy, p);
+		rc = read_slot_description(r, e, copy, p);
 	if (!rc && verify)
 		rc = read_whole(r, rec, e, copy, p);
 	if (rc)
@@ -112,7 +122,7 @@ static int slot_below(struct arena_reader *r, const struct record *rec, uint64_t
 
 	*version = 0;
 	for (i = 0; i < rec->fixed.slots; i++) {
-		if (!extent_ok(r, &rec->slot[i], 0) || read_at(r, file_at(r, &rec->slot[i]), &v, sizeof v) != 0)
+		if (!read_extent_ok(r, &rec->slot[i], 0) || read_at(r, read_extent_at(r, &rec->slot[i]), &v, sizeof v) != 0)
 			continue;
 		if (v && v < below && v > *version) {
 			*version = v;
@@ -120,6 +130,33 @@ static int slot_below(struct arena_reader *r, const struct record *rec, uint64_t
 		}
 	}
 	return found;
+}
+
+int read_slot_of(struct arena_reader *r, const struct record *rec, uint64_t version, uint64_t *found)
+{
+	int slot = version <= rec->fixed.commit >> 8 ? slot_below(r, rec, version + 1, found) : -1;
+
+	return slot >= 0 && *found == version ? slot : -1;
+}
+
+int read_slot_head(struct arena_reader *r, const struct record *rec, uint32_t slot, int whole, uint8_t **head,
+		   struct slot_plan *p)
+{
+	const struct arena_extent *e = &rec->slot[slot];
+	int rc = read_slot_description(r, e, head, p);
+
+	if (!rc && whole)
+		rc = read_again(r, e, p->data_at, p->data_at, head, p);
+	return rc == -EAGAIN ? -EPROTO : rc;
+}
+
+int read_slot_at(struct arena_reader *r, const struct record *rec, uint32_t slot, const struct slot_plan *p, uint64_t at,
+		 void *out, uint64_t length)
+{
+	if (slot >= rec->fixed.slots || !read_extent_ok(r, &rec->slot[slot], p->total) || at > p->total ||
+	    length > p->total - at)
+		return -EPROTO;
+	return read_at(r, read_extent_at(r, &rec->slot[slot]) + at, out, length);
 }
 
 /* One look at a key: the newest version (or the one wanted) that can be read now. */

@@ -77,6 +77,13 @@ static void checkpoints_refuse_them(void)
 	REFUSED(cpa_keep(cp, "k", 0));
 	REFUSED(cpa_keep(cp, "k", INT_MAX));
 	REFUSED(cpa_keep(cp, "k", INT_MIN));
+	REFUSED(cpa_version(NULL, NULL));
+	REFUSED(cpa_version(cp, ""));
+	REFUSED(cpa_version(cp, text));
+	REFUSED(cpa_version(cp, NULL, ""));
+	REFUSED(cpa_version(cp, NULL, text));
+	REFUSED(cpa_version(cp, NULL, "memo:x"));
+	REFUSED(cpa_version_within(cp, NULL, "k", (double)NAN));
 	REFUSED(cpa_reset(NULL, NULL));
 	REFUSED(cpa_reset(cp, ""));
 	REFUSED(cpa_wait(NULL, "k", 1, 1));
