@@ -48,7 +48,8 @@ PLAIN := $(B)$(if $(SAN),/plain)
 FORTRAN_DIR := $(if $(SAN),,$(dir $(shell $(FC) -print-file-name=include/ISO_Fortran_binding.h 2>/dev/null)))
 FORTRAN := $(if $(FORTRAN_DIR),$(B)/libcpagent_fortran.a)
 FORTRAN_SRC := $(wildcard hooks/fortran/*.c)
-FORTRAN_PROGRAMS := $(if $(FORTRAN),$(B)/hooks/examples/heat_fortran $(B)/tests/bindings/test_fortran)
+FORTRAN_TESTS := $(patsubst %.f90,$(B)/%,$(wildcard tests/bindings/test_*.f90))
+FORTRAN_PROGRAMS := $(if $(FORTRAN),$(B)/hooks/examples/heat_fortran $(FORTRAN_TESTS))
 FFLAGS = $(OPT) -g -fPIC -Wall -Wextra -Wno-c-binding-type -Wno-compare-reals -Wno-function-elimination -Werror
 
 PROGRAMS := $(B)/cpagentd $(B)/cpagent $(B)/cpinit $(B)/cpfence
@@ -109,20 +110,24 @@ fortran: $(FORTRAN)
 
 # ISO_Fortran_binding.h is beside gfortran's own headers: last, so that another compiler keeps its own
 $(call obj,$(FORTRAN_SRC)): CPPFLAGS += $(if $(FORTRAN_DIR),-idirafter $(FORTRAN_DIR))
-$(B)/libcpagent_fortran.a: $(B)/hooks/fortran/cpagent.o $(call obj,$(FORTRAN_SRC))
+# base.f90 first, cpagent.f90, which is all that programs see, last; .mod files come with the objects
+FORTRAN_MODULES := $(patsubst %.f90,$(B)/%.o,$(wildcard hooks/fortran/*.f90))
+$(B)/libcpagent_fortran.a: $(FORTRAN_MODULES) $(call obj,$(FORTRAN_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
-$(B)/hooks/fortran/cpagent.o: hooks/fortran/cpagent.f90
+$(FORTRAN_MODULES): $(B)/%.o: %.f90
 	@mkdir -p $(@D)
 	@echo "  FC    $<"
 	@$(FC) $(FFLAGS) -J $(@D) -c -o $@ $<
+$(filter-out %/base.o,$(FORTRAN_MODULES)): $(B)/hooks/fortran/base.o
+$(B)/hooks/fortran/cpagent.o: $(filter-out %/cpagent.o,$(FORTRAN_MODULES))
 $(B)/hooks/examples/heat_fortran: hooks/examples/heat.f90
-$(B)/tests/bindings/test_fortran: tests/bindings/test_fortran.f90
-$(B)/tests/bindings/test_fortran: OPT := -O3
+$(FORTRAN_TESTS): $(B)/%: tests/bindings/counts.f90 %.f90
+$(FORTRAN_TESTS): OPT := -O3
 $(FORTRAN_PROGRAMS): $(B)/libcpagent_fortran.a $(B)/libcpagent.a
-	@mkdir -p $(@D)
-	@echo "  FC    $(filter %.f90,$^)"
-	@$(FC) $(FFLAGS) -I $(B)/hooks/fortran -J $(@D) $(LDFLAGS) -pthread -o $@ $(filter %.f90,$^) $(filter %.a,$^)
+	@mkdir -p $@.mod
+	@echo "  FC    $(lastword $(filter %.f90,$^))"
+	@$(FC) $(FFLAGS) -I $(B)/hooks/fortran -J $@.mod $(LDFLAGS) $(BESIDE) -pthread -o $@ $(filter %.f90,$^) $(filter %.a,$^)
 
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) $(BESIDE) -pthread -o $@ $^ -lcunit $(PKG_LIBS)

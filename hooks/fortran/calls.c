@@ -1,16 +1,12 @@
-/* What cpagent.f90 declares: arguments as C has them, and results go to the caller. */
+/* What keys.f90 and base.f90 declare: arguments as C has them, and results go to the caller. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "hooks/fortran/descriptors.h"
 
-void cpa_f_strerror(int code, char *out, int *length)
+void cpa_f_strerror(int code, const char **text)
 {
-	const char *sentence = cpaf_said[0] ? cpaf_said : cpa_strerror(code);
-	size_t n = strnlen(sentence, PATH - 1);
-
-	memcpy(out, sentence, n);
-	*length = (int)n;
+	*text = cpaf_said[0] ? cpaf_said : cpa_strerror(code);
 }
 
 /* ---- keys ---- */
@@ -48,36 +44,35 @@ static int restore_version(cpa *cp, const char *key, int64_t version, const stru
 	return cpa_restore_version(cp, key, (uint64_t)version, vars, n);
 }
 
-static void with_vars(vars_call *call, const struct cpaf_handle *h, const text *key, int64_t how,
+static void with_vars(vars_call *call, enum gaps gaps, const struct cpaf_handle *h, const text *key, int64_t how,
 		      const CFI_cdesc_t *list, int *ierr)
 {
-	struct cpa_var few[FEW], *vars;
+	struct table t;
 	char k[NAME];
-	size_t n;
-	int rc;
+	int rc = cpaf_table(&t, list, gaps);
 
-	vars = cpaf_table(list, few, &n, &rc);
-	if (vars)
-		rc = call(h->cp, cpaf_text(key, k, sizeof k), how, vars, n);
-	if (vars != few)
-		free(vars);
+	if (!rc)
+		rc = call(h->cp, cpaf_text(key, k, sizeof k), how, t.vars, t.n);
+	if (rc >= 0 && gaps == LEFT_OUT)
+		cpaf_table_spread(&t);
+	cpaf_table_free(&t);
 	cpaf_tell_said(rc, ierr);
 }
 
 void cpa_f_checkpoint(const struct cpaf_handle *h, const text *key, int level, const CFI_cdesc_t *list, int *ierr)
 {
-	with_vars(checkpoint, h, key, level, list, ierr);
+	with_vars(checkpoint, GATHERED, h, key, level, list, ierr);
 }
 
 void cpa_f_restore(const struct cpaf_handle *h, const text *key, int level, const CFI_cdesc_t *list, int *ierr)
 {
-	with_vars(restore, h, key, level, list, ierr);
+	with_vars(restore, LEFT_OUT, h, key, level, list, ierr);
 }
 
 void cpa_f_restore_version(const struct cpaf_handle *h, const text *key, int64_t version, const CFI_cdesc_t *list,
 			   int *ierr)
 {
-	with_vars(restore_version, h, key, version, list, ierr);
+	with_vars(restore_version, LEFT_OUT, h, key, version, list, ierr);
 }
 
 void cpa_f_reset(const struct cpaf_handle *h, const text *key, int *ierr)
@@ -139,67 +134,21 @@ void cpa_f_query(const struct cpaf_handle *h, const text *key, const text *varia
 	cpaf_tell_said(rc, ierr);
 }
 
-/* ---- protected regions ---- */
-
-void cpa_f_protect(const struct cpaf_handle *h, const text *name, const CFI_cdesc_t *x, int *ierr)
-{
-	struct cpa_var region;
-	char buf[NAME];
-	const char *called = cpaf_text(name, buf, sizeof buf);
-	int rc = cpaf_region(called, x, &region);
-
-	if (!rc)
-		rc = cpa_protect(h->cp, called, region.data, region.count, (int)region.type);
-	cpaf_tell_said(rc, ierr);
-}
-
-void cpa_f_unprotect(const struct cpaf_handle *h, const text *name, int *ierr)
-{
-	char n[NAME];
-
-	cpaf_tell(cpa_unprotect(h->cp, cpaf_text(name, n, sizeof n)), ierr);
-}
-
-void cpa_f_checkpoint_protected(const struct cpaf_handle *h, const text *key, int level, int *ierr)
+/* One key, or all. */
+void cpa_f_list(const struct cpaf_handle *h, const text *key, struct cpa_entry **list, int *n, int *ierr)
 {
 	char k[NAME];
+	int rc;
 
-	cpaf_tell(cpa_checkpoint_protected(h->cp, cpaf_text(key, k, sizeof k), level), ierr);
-}
-
-void cpa_f_restore_protected(const struct cpaf_handle *h, const text *key, int level, int *ierr)
-{
-	char k[NAME];
-
-	cpaf_tell(cpa_restore_protected(h->cp, cpaf_text(key, k, sizeof k), level), ierr);
-}
-
-int cpa_f_tracking(const struct cpaf_handle *h, const text *name)
-{
-	char n[NAME];
-
-	cpaf_said[0] = '\0';
-	return cpa_tracking(h->cp, cpaf_text(name, n, sizeof n), NULL);
-}
-
-/* ---- files ---- */
-
-/* level < 0: a path to write to; else one that the newest version was written to. */
-void cpa_f_path(const struct cpaf_handle *h, const text *key, int level, char *out, int *length, int *ierr)
-{
-	char k[NAME], path[PATH] = "";
-	const char *called = cpaf_text(key, k, sizeof k);
-	int rc = level < 0 ? cpa_route_file(h->cp, called, path, sizeof path) :
-			     cpa_restore_file(h->cp, called, level, path, sizeof path);
-
-	*length = rc < 0 ? 0 : (int)strnlen(path, PATH - 1);
-	memcpy(out, path, (size_t)*length);
+	*list = NULL;
+	rc = key ? cpa_query(h->cp, cpaf_text(key, k, sizeof k), list) : cpa_list(h->cp, list);
+	*n = rc < 0 ? 0 : key ? 1 : rc;
 	cpaf_tell(rc, ierr);
 }
 
-void cpa_f_file_done(const struct cpaf_handle *h, const text *key, int level, int *ierr)
+void cpa_f_key(const text *file, const text *procedure, const text *words, char *key)
 {
-	char k[NAME];
+	char f[PATH], p[NAME], w[PATH];
 
-	cpaf_tell(cpa_file_done(h->cp, cpaf_text(key, k, sizeof k), level), ierr);
+	cpa_key_join(key, cpaf_text(file, f, sizeof f), cpaf_text(procedure, p, sizeof p), cpaf_text(words, w, sizeof w));
 }

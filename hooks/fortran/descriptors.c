@@ -1,16 +1,17 @@
 /* Descriptors, as Fortran passes its variables and texts, become what cpagent.h knows. Knows gfortran's type codes (a
- * kind behind a category). Called by calls.c; cpa_f_var() by the program. */
+ * kind behind a category). Called by the calls; cpa_f_var() and its like by the program. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hooks/fortran/descriptors.h"
 
-enum wrong { FINE, NO_TYPE, NOT_CONTIGUOUS, NO_EXTENT, NOT_ALLOCATED, LONG_NAME };
+enum wrong { FINE, NO_TYPE, NO_INTEGER, NO_EXTENT, NOT_ALLOCATED, LONG_NAME };
 
 static const char *const whys[] = {
-	[NO_TYPE] = "its type has none in a checkpoint; name the components of a derived type one by one",
-	[NOT_CONTIGUOUS] = "it is not contiguous; copy the section into an array first",
+	[NO_TYPE] = "its type has none in a checkpoint; name the components of a derived type one by one, or take its bytes "
+		    "by cpa_bytes()",
+	[NO_INTEGER] = "cpa_unsigned() takes integers of 1, 2, 4 or 8 bytes",
 	[NO_EXTENT] = "the extent of an assumed-size array is not known; give a section, as u(1:n)",
 	[NOT_ALLOCATED] = "it is not allocated",
 	[LONG_NAME] = "its name is longer than 255 bytes",
@@ -89,24 +90,27 @@ static int32_t type_of(const CFI_cdesc_t *x)
 	}
 }
 
-/* How many elements, or what is wrong. */
-static enum wrong measure(const CFI_cdesc_t *x, int64_t *count)
+/* How many elements, and where they lie if there are gaps between them; or what is wrong. */
+static enum wrong measure(struct variable *v, const CFI_cdesc_t *x)
 {
-	ptrdiff_t next = (ptrdiff_t)x->elem_len;
-	int64_t n = 1;
+	int64_t next = (int64_t)x->elem_len;
 	int i, gaps = 0;
 
 	if (!x->base_addr)
 		return NOT_ALLOCATED; /* and its extents are nothing either */
+	v->count = 1;
+	v->element = next;
 	for (i = 0; i < x->rank; i++) {
 		if (x->dim[i].extent < 0)
 			return NO_EXTENT;
 		gaps |= x->dim[i].extent > 1 && x->dim[i].sm != next;
+		v->extent[i] = x->dim[i].extent;
+		v->stride[i] = x->dim[i].sm;
 		next *= x->dim[i].extent;
-		n *= x->dim[i].extent;
+		v->count *= x->dim[i].extent;
 	}
-	*count = n;
-	return gaps && n ? NOT_CONTIGUOUS : FINE;
+	v->rank = gaps && v->count ? x->rank : 0;
+	return FINE;
 }
 
 static void describe(struct variable *v, const CFI_cdesc_t *x)
@@ -115,9 +119,18 @@ static void describe(struct variable *v, const CFI_cdesc_t *x)
 
 	v->data = x->base_addr;
 	v->type = type_of(x);
-	v->wrong = v->type ? (int32_t)measure(x, &v->count) : NO_TYPE;
-	if (category == CFI_type_Character && v->type)
+	v->wrong = (int32_t)measure(v, x);
+	if (!v->type)
+		v->wrong = NO_TYPE;
+	else if (category == CFI_type_Character)
 		v->count *= (int64_t)x->elem_len / kind;
+}
+
+static void called(struct variable *v, const text *name)
+{
+	cpaf_text(name, v->name, sizeof v->name);
+	if (trimmed_length(name) >= sizeof v->name)
+		v->wrong = LONG_NAME;
 }
 
 struct variable cpa_f_var(const text *name, const CFI_cdesc_t *x)
@@ -125,31 +138,31 @@ struct variable cpa_f_var(const text *name, const CFI_cdesc_t *x)
 	struct variable v = {0};
 
 	describe(&v, x);
-	cpaf_text(name, v.name, sizeof v.name);
-	if (trimmed_length(name) >= sizeof v.name)
-		v.wrong = LONG_NAME;
+	called(&v, name);
 	return v;
 }
 
-struct cpa_var *cpaf_table(const CFI_cdesc_t *list, struct cpa_var *few, size_t *n, int *rc)
+struct variable cpa_f_bytes(const text *name, const CFI_cdesc_t *x)
 {
-	size_t i, count = (size_t)list->dim[0].extent;
-	struct cpa_var *vars = count > FEW ? malloc(count * sizeof *vars) : few;
+	struct variable v = {.data = x->base_addr, .type = CPA_BYTE};
 
-	cpaf_said[0] = '\0';
-	*n = count;
-	*rc = vars ? 0 : cpaf_refuse(CPA_ERR_MEMORY, "a list of", "variables", "there is no memory for it");
-	for (i = 0; vars && i < count; i++) {
-		const struct variable *v = (const void *)((const char *)list->base_addr +
-							  (ptrdiff_t)i * list->dim[0].sm);
+	v.wrong = (int32_t)measure(&v, x);
+	v.count *= (int64_t)x->elem_len;
+	called(&v, name);
+	return v;
+}
 
-		if (v->wrong)
-			*rc = cpaf_refuse(CPA_ERR_ARG, "variable", v->name, whys[v->wrong]);
-		vars[i] = (struct cpa_var){v->name, v->data, (uint64_t)v->count, (uint32_t)v->type};
-	}
-	if (*rc && vars != few)
-		free(vars);
-	return *rc ? NULL : vars;
+struct variable cpa_f_unsigned(const text *name, const CFI_cdesc_t *x)
+{
+	struct variable v = {0};
+
+	describe(&v, x);
+	if ((x->type & CFI_type_mask) == CFI_type_Integer && v.type)
+		v.type += CPA_U8 - CPA_I8;
+	else
+		v.wrong = NO_INTEGER;
+	called(&v, name);
+	return v;
 }
 
 int cpaf_region(const char *name, const CFI_cdesc_t *x, struct cpa_var *region)
@@ -158,8 +171,16 @@ int cpaf_region(const char *name, const CFI_cdesc_t *x, struct cpa_var *region)
 
 	cpaf_said[0] = '\0';
 	describe(&v, x);
-	if (v.wrong)
-		return cpaf_refuse(CPA_ERR_ARG, "region", name, whys[v.wrong]);
-	*region = (struct cpa_var){name, v.data, (uint64_t)v.count, (uint32_t)v.type};
+	return cpaf_variable(&v, "region", name, 0, region);
+}
+
+int cpaf_variable(const struct variable *v, const char *what, const char *name, int gaps, struct cpa_var *made)
+{
+	*made = (struct cpa_var){name, v->data, (uint64_t)v->count, (uint32_t)v->type};
+	if (v->wrong)
+		return cpaf_refuse(CPA_ERR_ARG, what, name, whys[v->wrong]);
+	if (v->rank && !gaps)
+		return cpaf_refuse(CPA_ERR_ARG, what, name, "it is not contiguous, and has to stay where it is; copy the "
+							    "section into an array");
 	return 0;
 }

@@ -1,4 +1,4 @@
-/* What calls.c needs of descriptors.c: texts without their blanks, variables as cpagent.h has them. */
+/* What the calls need of descriptors.c and table.c: texts without their blanks, variables as cpagent.h has them. */
 #ifndef CPA_HOOKS_FORTRAN_DESCRIPTORS_H
 #define CPA_HOOKS_FORTRAN_DESCRIPTORS_H
 
@@ -11,7 +11,7 @@ typedef CFI_cdesc_t text; /* character(len=*); NULL when absent */
 /* NAME and PATH have room for one byte more than the library takes, so that it is the library that says what is too long. */
 enum { NAME = CPA_KEY_MAX + 2, PATH = 4096 + 1, FEW = 16 };
 
-/* In cpagent.f90: type(cpa), type(cpa_memo), type(cpa_variable). */
+/* In base.f90: type(cpa), type(cpa_memo), type(cpa_variable). */
 struct cpaf_handle {
 	cpa *cp;
 };
@@ -20,10 +20,13 @@ struct cpaf_memo {
 	cpa_memo *m;
 };
 
+enum { RANKS = 15 }; /* of Fortran 2018; CFI_MAX_RANK is gfortran's */
+
 struct variable {
 	void *data;
-	int64_t count;
-	int32_t type, wrong;
+	int64_t count, element; /* element: bytes from one to the next, if there were no gaps */
+	int32_t type, wrong, rank; /* rank: 0 where there are no gaps */
+	int64_t extent[RANKS], stride[RANKS];
 	char name[CPA_KEY_MAX + 1];
 };
 
@@ -41,8 +44,25 @@ void cpaf_tell_said(int rc, int *ierr);
 /* A text without the blanks at its end, as much as fits, in buf; NULL when it is absent. */
 const char *cpaf_text(const text *t, char *buf, size_t size);
 
-/* A list of variables as the library has it: in few, which has room for FEW, or to be freed. NULL: an error, *rc. */
-struct cpa_var *cpaf_table(const CFI_cdesc_t *list, struct cpa_var *few, size_t *n, int *rc);
+/* A variable as the library has it, or what is wrong with it: "WHAT NAME: …". gaps: it may have some. */
+int cpaf_variable(const struct variable *v, const char *what, const char *name, int gaps, struct cpa_var *made);
+
+/* A list of variables as the library has it. */
+struct table {
+	struct cpa_var few[FEW], *vars;
+	size_t n;
+	const CFI_cdesc_t *list;
+};
+
+/* What becomes of sections with gaps: memory of their own that has their content, or is to be filled, or nothing. */
+enum gaps { GATHERED, LEFT_OUT, REFUSED };
+
+/* 0, or an error of which the sentence is said; cpaf_table_free() follows either. */
+int cpaf_table(struct table *t, const CFI_cdesc_t *list, enum gaps gaps);
+void cpaf_table_free(struct table *t);
+
+/* What was filled goes to the sections. */
+void cpaf_table_spread(const struct table *t);
 
 /* A region to protect, or what is wrong with it. */
 int cpaf_region(const char *name, const CFI_cdesc_t *x, struct cpa_var *region);

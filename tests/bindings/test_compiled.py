@@ -2,6 +2,7 @@
 """The bindings of compiled languages: test_fortran.f90 and test_cplusplus.cpp, and what only the outside can see of them."""
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import harness
 from harness import PLAIN, TOP
 
 FORTRAN = os.path.join(PLAIN, "tests", "bindings", "test_fortran")
+LIFE = FORTRAN + "_life"
 
 
 def output(argv, status=0):
@@ -30,6 +32,42 @@ def test_a_fortran_program_has_every_call(scratch):
 def test_an_error_that_a_fortran_program_does_not_take_ends_it_with_a_sentence(scratch):
     text = output([FORTRAN, scratch, "ends"], status=1)
     assert text.startswith("cpagent: ") and "nothing" in text and "still here" not in text
+
+
+def test_a_fortran_program_has_every_call_in_full(scratch):
+    passes([FORTRAN + "_calls", scratch])
+
+
+def test_a_fortran_program_registers_callbacks(scratch):
+    passes([LIFE, scratch, "fresh"])
+
+
+def after(scratch):
+    return output([LIFE, scratch, "after"]).strip()
+
+
+def test_a_fortran_callback_runs_at_the_end(scratch):
+    output([LIFE, scratch, "end"])
+    assert after(scratch) == "began 2 step 41 signal 0 sum 100"
+
+
+def test_a_fortran_callback_runs_when_the_program_stops(scratch):
+    output([LIFE, scratch, "stop"], status=3)
+    assert after(scratch) == "began 2 step 41 signal 0 sum 100"
+
+
+def test_a_fortran_callback_runs_on_sigterm_and_the_signal_still_ends_the_program(scratch):
+    with subprocess.Popen([LIFE, scratch, "term"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=harness.environment()) as p:
+        assert p.stdout.readline() == "ready\n"
+        p.terminate()
+        assert p.wait(60) == -signal.SIGTERM
+    assert after(scratch) == "began 2 step 41 signal 15 sum 100"
+
+
+def test_a_fortran_callback_runs_on_a_fault(scratch):
+    output([LIFE, scratch, "fault"], status=-signal.SIGSEGV)
+    assert after(scratch) == "began 2 step 41 signal 11 sum 100"
 
 
 def cplusplus(compiler, scratch):
