@@ -27,8 +27,8 @@ module cpagent_base
     private
     type(c_ptr) :: data
     integer(c_int64_t) :: count, element
-    integer(c_int32_t) :: type, wrong, rank
-    integer(c_int64_t) :: extent(15), stride(15)
+    integer(c_int32_t) :: type, wrong, rank, constant
+    integer(c_int64_t) :: room(30)
     character(kind=c_char) :: name(256)
   end type
 

@@ -13,9 +13,10 @@
 !   end do
 !   call cpa_close(cp)
 !
-! Variables of any intrinsic type, kind and rank, also sections. cpa_var() keeps a variable's address until the call that
-! it is an argument of: so they are TARGETs, and variables, no expressions. Trailing blanks of keys, names and paths do
-! not count. ierr is 0, a count, or a CPA_ERR_ code; where it is left out, an error ends the program with a sentence.
+! Variables of any intrinsic type, kind and rank, also sections. cpa_var() keeps a variable's address until the call
+! that it is an argument of: so they are TARGETs, and variables, no expressions (see cpa_const()). Trailing blanks of keys,
+! names and paths do not count. ierr is 0, a count, or a CPA_ERR_ code; where it is left out, an error ends the program
+! with a sentence.
 module cpagent
   use cpagent_base, only: CPA_OK, CPA_ERR_ARG, CPA_ERR_KEY, CPA_ERR_VAR, CPA_ERR_FULL, CPA_ERR_CORRUPT, &
     CPA_ERR_BROKEN, CPA_ERR_FORMAT, CPA_ERR_LEVEL, CPA_ERR_TIMEOUT, CPA_ERR_BUSY, CPA_ERR_DENIED, CPA_ERR_MEMORY, &

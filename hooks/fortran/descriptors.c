@@ -6,7 +6,7 @@
 
 #include "hooks/fortran/descriptors.h"
 
-enum wrong { FINE, NO_TYPE, NO_INTEGER, NO_EXTENT, NOT_ALLOCATED, LONG_NAME };
+enum wrong { FINE, NO_TYPE, NO_INTEGER, NO_EXTENT, NOT_ALLOCATED, LONG_NAME, LONG_CONSTANT };
 
 static const char *const whys[] = {
 	[NO_TYPE] = "its type has none in a checkpoint; name the components of a derived type one by one, or take its bytes "
@@ -15,6 +15,7 @@ static const char *const whys[] = {
 	[NO_EXTENT] = "the extent of an assumed-size array is not known; give a section, as u(1:n)",
 	[NOT_ALLOCATED] = "it is not allocated",
 	[LONG_NAME] = "its name is longer than 255 bytes",
+	[LONG_CONSTANT] = "a constant scalar has at most 240 bytes; copy it into a variable",
 };
 
 _Thread_local char cpaf_said[NAME + 256];
@@ -142,6 +143,23 @@ struct variable cpa_f_var(const text *name, const CFI_cdesc_t *x)
 	return v;
 }
 
+struct variable cpa_f_const(const text *name, const CFI_cdesc_t *x)
+{
+	struct variable v = {0};
+
+	describe(&v, x);
+	v.constant = 1;
+	if (!v.wrong && x->rank == 0) {
+		if (x->elem_len <= sizeof v.room)
+			memcpy(v.room, v.data, x->elem_len);
+		else
+			v.wrong = LONG_CONSTANT;
+		v.data = NULL;
+	}
+	called(&v, name);
+	return v;
+}
+
 struct variable cpa_f_bytes(const text *name, const CFI_cdesc_t *x)
 {
 	struct variable v = {.data = x->base_addr, .type = CPA_BYTE};
@@ -171,16 +189,20 @@ int cpaf_region(const char *name, const CFI_cdesc_t *x, struct cpa_var *region)
 
 	cpaf_said[0] = '\0';
 	describe(&v, x);
-	return cpaf_variable(&v, "region", name, 0, region);
+	return cpaf_variable(&v, "region", name, STAYS, region);
 }
 
-int cpaf_variable(const struct variable *v, const char *what, const char *name, int gaps, struct cpa_var *made)
+int cpaf_variable(const struct variable *v, const char *what, const char *name, int may, struct cpa_var *made)
 {
-	*made = (struct cpa_var){name, v->data, (uint64_t)v->count, (uint32_t)v->type};
+	const void *data = v->constant && !v->data ? v->room : v->data;
+
+	*made = (struct cpa_var){name, (void *)(uintptr_t)data, (uint64_t)v->count, (uint32_t)v->type};
 	if (v->wrong)
 		return cpaf_refuse(CPA_ERR_ARG, what, name, whys[v->wrong]);
-	if (v->rank && !gaps)
+	if (v->rank && !(may & HAVE_GAPS))
 		return cpaf_refuse(CPA_ERR_ARG, what, name, "it is not contiguous, and has to stay where it is; copy the "
 							    "section into an array");
+	if (v->constant && !(may & BE_CONSTANT))
+		return cpaf_refuse(CPA_ERR_ARG, what, name, "it is constant, and cannot be written to");
 	return 0;
 }

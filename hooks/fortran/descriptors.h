@@ -26,7 +26,13 @@ struct variable {
 	void *data;
 	int64_t count, element; /* element: bytes from one to the next, if there were no gaps */
 	int32_t type, wrong, rank; /* rank: 0 where there are no gaps */
-	int64_t extent[RANKS], stride[RANKS];
+	int32_t constant;
+	union {
+		struct {
+			int64_t extent[RANKS], stride[RANKS];
+		};
+		char room[2 * RANKS * sizeof(int64_t)]; /* for a constant scalar, which may be gone by the call: data is NULL */
+	};
 	char name[CPA_KEY_MAX + 1];
 };
 
@@ -44,8 +50,9 @@ void cpaf_tell_said(int rc, int *ierr);
 /* A text without the blanks at its end, as much as fits, in buf; NULL when it is absent. */
 const char *cpaf_text(const text *t, char *buf, size_t size);
 
-/* A variable as the library has it, or what is wrong with it: "WHAT NAME: …". gaps: it may have some. */
-int cpaf_variable(const struct variable *v, const char *what, const char *name, int gaps, struct cpa_var *made);
+/* A variable as the library has it, or what is wrong with it: "WHAT NAME: …". */
+enum { STAYS = 0, HAVE_GAPS = 1, BE_CONSTANT = 2 }; /* what it may do */
+int cpaf_variable(const struct variable *v, const char *what, const char *name, int may, struct cpa_var *made);
 
 /* A list of variables as the library has it. */
 struct table {
@@ -54,7 +61,8 @@ struct table {
 	const CFI_cdesc_t *list;
 };
 
-/* What becomes of sections with gaps: memory of their own that has their content, or is to be filled, or nothing. */
+/* What becomes of sections with gaps: memory of their own that has their content, or is to be filled, or nothing. Only
+ * what is read may be constant. */
 enum gaps { GATHERED, LEFT_OUT, REFUSED };
 
 /* 0, or an error of which the sentence is said; cpaf_table_free() follows either. */

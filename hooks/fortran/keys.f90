@@ -5,8 +5,8 @@ module cpagent_keys
   implicit none
   private
 
-  public :: cpa_var, cpa_bytes, cpa_unsigned, cpa_open, cpa_close, cpa_checkpoint, cpa_restore, cpa_restore_version
-  public :: cpa_reset, cpa_keep, cpa_wait, cpa_query, cpa_list, cpa_key
+  public :: cpa_var, cpa_const, cpa_bytes, cpa_unsigned, cpa_open, cpa_close, cpa_checkpoint, cpa_restore
+  public :: cpa_restore_version, cpa_reset, cpa_keep, cpa_wait, cpa_query, cpa_list, cpa_key
 
   ! A variable of a checkpoint: its name, its type as C's names have it ("f64"), how many elements.
   type, public :: cpa_entry_variable
@@ -40,19 +40,29 @@ module cpagent_keys
 
   interface
     ! A variable under a name, for cpa_checkpoint() and its like: of any intrinsic type, kind and rank, also a section.
+    ! intent(inout), so that no expression is one: gfortran gives back the memory of an array's before the checkpoint.
     function cpa_var(name, x) result(v) bind(C, name="cpa_f_var")
       import
       character(len=*), intent(in) :: name
-      type(*), dimension(..), target :: x
+      type(*), dimension(..), intent(inout), target :: x
       type(cpa_variable) :: v
     end function
 
-    ! The same as raw bytes, for what has no type in a checkpoint: a derived type without pointers or allocatable
+    ! What may not be changed: an intent(in) argument; a scalar expression or constant, up to 240 bytes. No array
+    ! expression. It cannot be restored.
+    function cpa_const(name, x) result(v) bind(C, name="cpa_f_const")
+      import
+      character(len=*), intent(in) :: name
+      type(*), dimension(..), intent(in), target :: x
+      type(cpa_variable) :: v
+    end function
+
+    ! A variable as raw bytes, for what has no type in a checkpoint: a derived type without pointers or allocatable
     ! components, integer(16).
     function cpa_bytes(name, x) result(v) bind(C, name="cpa_f_bytes")
       import
       character(len=*), intent(in) :: name
-      type(*), dimension(..), target :: x
+      type(*), dimension(..), intent(inout), target :: x
       type(cpa_variable) :: v
     end function
 
@@ -60,7 +70,7 @@ module cpagent_keys
     function cpa_unsigned(name, x) result(v) bind(C, name="cpa_f_unsigned")
       import
       character(len=*), intent(in) :: name
-      type(*), dimension(..), target :: x
+      type(*), dimension(..), intent(inout), target :: x
       type(cpa_variable) :: v
     end function
 

@@ -16,7 +16,7 @@ module cpagent_regions
       import
       type(cpa), intent(in) :: cp
       character(len=*), intent(in) :: name
-      type(*), dimension(..), target :: x
+      type(*), dimension(..), intent(inout), target :: x
       integer(c_int), intent(out), optional :: ierr
     end subroutine
     subroutine f_protect_all(cp, vars, ierr) bind(C, name="cpa_f_protect_all")

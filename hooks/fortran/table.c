@@ -45,10 +45,12 @@ static int no_memory(const char *name)
 	return cpaf_refuse(CPA_ERR_MEMORY, "variable", name, "there is no memory for it");
 }
 
+static const int may[] = {[GATHERED] = HAVE_GAPS | BE_CONSTANT, [LEFT_OUT] = HAVE_GAPS, [REFUSED] = STAYS};
+
 static int add(struct table *t, const struct variable *v, enum gaps gaps)
 {
 	struct cpa_var *made = &t->vars[t->n];
-	int rc = cpaf_variable(v, "variable", v->name, gaps != REFUSED, made);
+	int rc = cpaf_variable(v, "variable", v->name, may[gaps], made);
 
 	if (rc)
 		return rc;

@@ -2,6 +2,7 @@
 """The bindings of compiled languages: test_fortran.f90 and test_cplusplus.cpp, and what only the outside can see of them."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,25 @@ def test_an_error_that_a_fortran_program_does_not_take_ends_it_with_a_sentence(s
 
 def test_a_fortran_program_has_every_call_in_full(scratch):
     passes([FORTRAN + "_calls", scratch])
+
+
+def test_an_expression_is_no_fortran_variable(scratch):
+    """Its memory would be gone before the checkpoint is taken."""
+    for call in ('call cpa_checkpoint(cp, "k", 1, [cpa_var("u", u + 1)])', 'call cpa_protect(cp, "u", 2*u)',
+                 'call cpa_checkpoint(cp, "k", 1, [cpa_var("n", 42)])'):
+        source = os.path.join(scratch, "expression.f90")
+        with open(source, "w") as f:
+            f.write("use cpagent\ntype(cpa) :: cp\nreal, target :: u(10)\n%s\nend\n" % call)
+        made = subprocess.run(["gfortran", "-fsyntax-only", "-I" + os.path.join(PLAIN, "hooks", "fortran"), source],
+                              stderr=subprocess.PIPE, text=True)
+        assert made.returncode != 0 and "Error: " in made.stderr, made.stderr
+
+
+def test_a_fortran_program_needs_one_module_file(scratch):
+    shutil.copy(os.path.join(PLAIN, "hooks", "fortran", "cpagent.mod"), scratch)
+    made = subprocess.run(["gfortran", "-fsyntax-only", "-Wall", "-Werror", "-std=f2018", "-I" + scratch,
+                           os.path.join(TOP, "hooks", "examples", "heat.f90")], stderr=subprocess.PIPE, text=True)
+    assert made.returncode == 0, made.stderr
 
 
 def test_a_fortran_program_registers_callbacks(scratch):

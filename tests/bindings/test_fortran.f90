@@ -17,6 +17,7 @@ program test_fortran
   call sections()
   call components()
   call bytes_and_unsigned()
+  call constants(7, [1d0, 2d0, 3d0])
   call locals_that_are_no_targets()
   call refusals()
   call keys()
@@ -230,6 +231,26 @@ contains
     call refused("what is no integer is not unsigned", ierr, "variable r: cpa_unsigned() takes integers")
   end subroutine
 
+  subroutine constants(n, v)
+    integer, intent(in) :: n
+    real(8), intent(in) :: v(:)
+    integer, target :: i
+    real(8), target :: x, w(2)
+    character(len=12), target :: s
+    integer :: ierr
+
+    call cpa_checkpoint(cp, "constants", 1, [cpa_const("n", n), cpa_const("i", n + 5), cpa_const("x", sum(v)), &
+                                             cpa_const("v", v(1:3:2)), cpa_const("s", "step " // repeat("x", n)), &
+                                             cpa_const("z", (1d0, 2d0))])
+    call cpa_restore(cp, "constants", 0, [cpa_var("i", i), cpa_var("x", x), cpa_var("v", w), cpa_var("s", s)])
+    call test("constants and scalar expressions are kept", i == 12 .and. x == 6 .and. all(w == [1, 3]) .and. &
+              s == "step xxxxxxx")
+    call cpa_restore(cp, "constants", 0, [cpa_const("n", n)], ierr)
+    call refused("a constant is not restored", ierr, "variable n: it is constant")
+    call cpa_checkpoint(cp, "bad", 1, [cpa_const("s", repeat("x", 241))], ierr)
+    call refused("a long one is refused", ierr, "variable s: a constant scalar has at most 240")
+  end subroutine
+
   ! The standard asks for TARGET. What is forgotten works with gfortran all the same: cpa_var()'s argument is one.
   subroutine locals_that_are_no_targets()
     integer :: step, i
@@ -305,7 +326,7 @@ contains
     call test("its sentence names the key", index(cpa_strerror(ierr), "nothing") > 0)
     call cpa_keep(cp, "k", 2)
     do x = 1, 3
-      call cpa_checkpoint(cp, "k", 1, [cpa_var("x", x)])
+      call cpa_checkpoint(cp, "k", 1, [cpa_const("x", x)])
     end do
     call cpa_query(cp, "k", version=version, level=level)
     call test("a query tells version and level", version == 3 .and. level == 1)

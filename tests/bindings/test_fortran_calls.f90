@@ -133,6 +133,9 @@ contains
     call test("memos are listed", n == 1 .and. size(all) == 1 .and. all(1)%name == "sum 1")
     call test("with what they did", all(1)%hits == 2 .and. all(1)%misses == 2 .and. all(1)%results == 2 .and. &
               all(1)%bytes >= 16)
+    known = cpa_memo_begin(cp, m, "constant 1", [cpa_const("n", 3)], [cpa_var("sum", sum_of)])
+    call test("an input may be a constant", known == 0)
+    call cpa_memo_drop(m)
     gaps = 0
     known = cpa_memo_begin(cp, m, "gaps 1", [cpa_var("x", x)], [cpa_var("out", gaps(::2))])
     call test("an output may have none", known == CPA_ERR_ARG .and. index(cpa_strerror(known), "variable out") > 0)

@@ -23,7 +23,7 @@ contains
     integer :: ierr
 
     step = step + 1
-    call cpa_checkpoint(cp, "state", 1, [cpa_var("step", step), cpa_var("u", u), cpa_var("signal", signal)], ierr)
+    call cpa_checkpoint(cp, "state", 1, [cpa_var("step", step), cpa_var("u", u), cpa_const("signal", signal)], ierr)
   end subroutine
 
   ! Registered last, so run first.
