@@ -1,12 +1,12 @@
 /* Checkpoints that a program writes as files: cpa_route_file(), cpa_file_done(), cpa_restore_file(). Owns the list of
  * files that this process was given; where they lie is file_place.c's. */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "hooks/file_content.h"
+#include "hooks/own_lock.h"
 #include "hooks/restore.h"
 
 struct route {
@@ -18,28 +18,9 @@ struct route {
 };
 
 struct routes {
-	pid_t lock; /* the process in which a thread is at the list; 0: none is */
+	pid_t lock; /* own_lock(): the list is whole at every instruction */
 	struct route *first;
 };
-
-/* A fork()ed child may have got the list while another thread of its parent was at it. The list is whole at every
- * instruction, and nobody is going to give the lock back: the child takes it. */
-static void list_lock(struct routes *r)
-{
-	pid_t me = getpid(), holder = 0;
-
-	while (!__atomic_compare_exchange_n(&r->lock, &holder, me, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-		if (holder != me)
-			continue; /* with the holder that was found */
-		sched_yield();
-		holder = 0;
-	}
-}
-
-static void list_unlock(struct routes *r)
-{
-	__atomic_store_n(&r->lock, 0, __ATOMIC_RELEASE);
-}
 
 static struct routes *routes_of(cpa *cp)
 {
@@ -75,23 +56,23 @@ static struct route *take_out(struct routes *r, const char *key, const char *pat
 {
 	struct route **at, *found;
 
-	list_lock(r);
+	own_lock(&r->lock);
 	for (at = &r->first; *at && ((*at)->pid != getpid() || strcmp((*at)->key, key) != 0 ||
 				     (path && strcmp((*at)->path, path) != 0));)
 		at = &(*at)->next;
 	found = *at;
 	if (found)
 		__atomic_store_n(at, found->next, __ATOMIC_RELEASE);
-	list_unlock(r);
+	own_unlock(&r->lock);
 	return found;
 }
 
 static void put_in(struct routes *r, struct route *f)
 {
-	list_lock(r);
+	own_lock(&r->lock);
 	f->next = r->first;
 	__atomic_store_n(&r->first, f, __ATOMIC_RELEASE);
-	list_unlock(r);
+	own_unlock(&r->lock);
 }
 
 static struct route *route_make(const char *key, const char *path)

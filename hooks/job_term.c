@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "hooks/life.h"
+#include "hooks/own_lock.h"
 
 #define STACK_BYTES ((size_t)256 << 10)
 #define GUARD_BYTES ((size_t)64 << 10)
@@ -27,9 +28,9 @@ static const int signals[] = {SIGTERM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT}
 static struct sigaction before[SIGNALS];
 static int installed[SIGNALS];
 
-static pthread_mutex_t registering = PTHREAD_MUTEX_INITIALIZER;
-static pid_t owner;   /* the process whose list this is */
-static pid_t running; /* the thread that is running the functions; 0: none */
+static pid_t registering; /* the process in which a thread is at it; 0: none is */
+static pid_t owner;       /* the process whose list this is */
+static pid_t running;     /* the thread that is running the functions; 0: none */
 static _Thread_local int has_stack;
 
 static pid_t thread_id(void)
@@ -125,17 +126,20 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 	}
 }
 
-/* A signal that is ignored does not end the process: it stays ignored. (A fault cannot be.) */
+/* A signal that is ignored does not end the process: it stays ignored. (A fault cannot be.) What was there before is
+ * noted before our handler is there, and never our handler: a child may begin between any two lines of this. */
 static int install(size_t i)
 {
-	struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK};
+	struct sigaction ours = {.sa_flags = SA_SIGINFO | SA_ONSTACK}, now;
 
 	if (installed[i])
 		return 0;
-	if (sigaction(signals[i], NULL, &before[i]) != 0)
+	if (sigaction(signals[i], NULL, &now) != 0)
 		return -errno;
-	if (signals[i] == SIGTERM && !(before[i].sa_flags & SA_SIGINFO) && before[i].sa_handler == SIG_IGN)
+	if (signals[i] == SIGTERM && !(now.sa_flags & SA_SIGINFO) && now.sa_handler == SIG_IGN)
 		return 0;
+	if (!(now.sa_flags & SA_SIGINFO) || now.sa_sigaction != on_signal)
+		before[i] = now;
 	ours.sa_sigaction = on_signal;
 	sigemptyset(&ours.sa_mask);
 	sigaddset(&ours.sa_mask, SIGTERM); /* not in the middle of what a fatal signal began */
@@ -169,16 +173,37 @@ static int make_stack(void)
 
 /* ---- registering ---- */
 
-/* A fork()ed child inherited the list, the handlers and the exit function, but none of the functions are its own. */
+/* Taken around every fork(), too: a thread that registers may be in atexit(), whose own lock (glibc 2.36) would stay
+ * locked in the child for ever. A child that was made by hand, by clone(2), helps itself. */
+static void list_lock(void)
+{
+	own_lock(&registering);
+}
+
+static void list_unlock(void)
+{
+	own_unlock(&registering);
+}
+
+/* Not at the first call: a fork() amid that would register them twice. */
+__attribute__((constructor)) static void watch_forks(void)
+{
+	pthread_atfork(list_lock, list_unlock, list_unlock);
+}
+
+/* A fork()ed child inherited the list, the handlers and the exit function, but none of the functions are its own, and
+ * perhaps a thread of its parent was running them. */
 static int own_list(void)
 {
 	static int exits;
 	size_t i;
 	int rc = 0;
 
-	if (owner != getpid())
+	if (owner != getpid()) {
 		for (i = 0; i < CALLBACKS_MAX; i++)
 			entries[i].fn = NULL;
+		__atomic_store_n(&running, 0, __ATOMIC_RELEASE);
+	}
 	owner = getpid();
 	if (!exits && atexit(at_exit) != 0)
 		return -ENOMEM;
@@ -200,12 +225,15 @@ static int next_entry(void)
 
 int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg)
 {
+	sigset_t all, mask;
 	int rc, i;
 
 	if (!cp || !fn)
 		return fail(CPA_ERR_ARG, "cpa_on_term: no handle, or no function");
 	notice(cp);
-	pthread_mutex_lock(&registering);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &mask); /* a handler that forks would wait for what it interrupted */
+	list_lock();
 	rc = own_list();
 	i = rc ? -1 : next_entry();
 	if (i >= 0) {
@@ -213,7 +241,8 @@ int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg)
 		entries[i].arg = arg;
 		__atomic_store_n(&entries[i].fn, fn, __ATOMIC_RELEASE);
 	}
-	pthread_mutex_unlock(&registering);
+	list_unlock();
+	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	if (rc)
 		return fail_arena(rc, "cpa_on_term", "install handlers");
 	return i < 0 ? fail(CPA_ERR_ARG, "cpa_on_term: at most %d functions", CALLBACKS_MAX) : 0;
