@@ -35,7 +35,7 @@ def test_protected_arrays_are_restored_in_place(scratch):
         assert cp.restore_protected("state") == 0
         assert (u == was).all() and v[0] == 4 and b == b"bytes"
         e = cp.query("state")
-        assert {x.name: (x.type, x.count) for x in e.vars} == {"u": ("f64", 300000), "v": ("i32", 10), "b": ("byte", 5)}
+        assert {x.name: (x.type, x.count) for x in e.vars} == {"u": ("f64", 300000), "v": ("i32", 10), "b": ("bytes", 5)}
         assert e.how in ("dirty pages", "whole copy")
         assert (cp.restore("state")["u"] == was.ravel()).all()
 
@@ -134,7 +134,7 @@ def test_a_file_is_complete_or_absent(scratch):
         raises(RuntimeError, fails, "middle")
         back = cp.restore_file("mesh")
         assert open(back).read() == "version 1"
-        assert cp.query("mesh").vars == (("file", "byte", 9),) and cp.query("mesh").version == 1
+        assert cp.query("mesh").vars == (("file", "bytes", 9),) and cp.query("mesh").version == 1
         raises(cpagent.NoKey, lambda: cp.restore_file("nothing"))
 
         def unwritten():

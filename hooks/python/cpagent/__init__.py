@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os as _os
 import sys as _sys
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from ._unpack import Var
 from .errors import (BadArgument, Broken, Busy, Corrupt, Denied, Error, Full, Mismatch, NoKey, NoMemory, NoRegion, NotHeld,
@@ -30,6 +30,7 @@ from .keys import Entry, Keys as _Keys
 from .memo import Memoized, Memos as _Memos, MemoStats
 from .regions import Regions as _Regions, Tracking
 
+_R = TypeVar("_R")
 __version__ = "0.1.0"
 
 
@@ -56,7 +57,7 @@ def default() -> Checkpoints:
     return _default
 
 
-def memo(name: str) -> Callable[[Callable[..., Any]], Memoized]:
+def memo(name: str) -> Callable[[Callable[..., _R]], Memoized[_R]]:
     """Checkpoints.memo() in default(), which is opened with the first call of the function."""
     return lambda function: Memoized(default, name, function)
 

@@ -67,7 +67,10 @@ def _bytes(name: str, value: bytes) -> Described:
 
 
 def _str(name: str, value: str) -> Described:
-    data = value.encode("utf-8", "surrogateescape")
+    try:
+        data = value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as e:
+        raise BadArgument("variable %s: %s; keep it as bytes" % (name, e)) from None
     if b"\0" in data:
         raise BadArgument("variable %s: a text with a NUL in it; keep it as bytes" % name)
     c = c_char_p(data)
@@ -84,21 +87,38 @@ def _shape(shape: Tuple[int, ...]) -> Optional[Tuple[int, ...]]:
     return None if len(shape) == 1 and shape[0] != 1 else shape
 
 
-def no_type(name: str, what: str) -> TypeError:
-    return TypeError("variable %s: %s has no type in a checkpoint; there are int, float, complex, bool, str, bytes and "
-                     "arrays of numbers" % (name, what))
+def no_type(name: str, what: str, instead: str = "") -> TypeError:
+    return TypeError("variable %s: %s has no type in a checkpoint; %s" % (
+        name, what, instead or "there are int, float, complex, bool, str, bytes and arrays of numbers"))
+
+
+# What can be kept instead of an array that cannot, by its dtype's kind
+_INSTEAD = {"M": "keep x.view('i8'), and its unit", "m": "keep x.view('i8'), and its unit", "f": "keep x.view('u2')",
+            "U": "keep numpy.char.encode(x, 'utf-8')", "V": "keep its fields, x['name'], one by one"}
+
+
+def _instead(dtype: Any) -> str:
+    return _INSTEAD.get(dtype.kind, "") if dtype.isnative else "keep x.astype(x.dtype.newbyteorder('='))"
 
 
 _NUMPY: dict[Any, int] = {}  # the types of the dtypes met so far
 _held = c_char.from_buffer
 
 
+def _is_more_than_an_array(array: Any) -> bool:
+    """A masked array would come back without its mask; a matrix as an array, whose * is another one."""
+    numpy = sys.modules["numpy"]
+    return isinstance(array, (numpy.ma.MaskedArray, numpy.matrix))
+
+
 def array_type(name: str, array: Any) -> int:
     """The element type of a NumPy array."""
     dtype = array.dtype
+    if _is_more_than_an_array(array):
+        raise no_type(name, "a " + type(array).__name__, "keep numpy.asarray(x), and a masked array's mask")
     code = t.of_format(dtype.char, dtype.itemsize) if dtype.isnative else None
     if code is None:
-        raise no_type(name, "an array of dtype %s" % dtype)
+        raise no_type(name, "an array of dtype %s" % dtype, _instead(dtype))
     if code != t.CHAR:
         _NUMPY[dtype] = code
     return code
@@ -131,6 +151,11 @@ def _array(name: str, value: Any) -> Described:
     return holder, address, count, code, shape if code == t.CHAR else _shape(shape)
 
 
+def _no_array(name: str, value: Any) -> Described:
+    array_type(name, value)
+    raise AssertionError("not reached")
+
+
 def _numpy_scalar(name: str, value: Any) -> Described:
     if isinstance(value, bytes):
         return _bytes(name, bytes(value))
@@ -141,8 +166,8 @@ def _buffer(name: str, value: Any) -> Described:
     try:
         b = Buffer(value)
     except BufferError:
-        data = memoryview(value).tobytes()  # in pieces: put together in C's order
-        b = Buffer(memoryview(data).cast(memoryview(value).format, memoryview(value).shape))
+        view = memoryview(value)  # in pieces: put together in C's order
+        b = Buffer(memoryview(view.tobytes()).cast(view.format, view.shape or ()))
     code = t.of_format(b.format, b.itemsize)
     if code is None:
         raise no_type(name, "a buffer of format %r" % b.format)
@@ -157,9 +182,9 @@ _PACKERS: dict[type, Callable[[str, Any], Described]] = {
 def _learn(name: str, value: Any) -> Callable[[str, Any], Described]:
     """The packer for a type that is met for the first time."""
     kind, numpy = type(value), sys.modules.get("numpy")
-    packer = None
+    packer: Callable[[str, Any], Described]
     if numpy and isinstance(value, numpy.ndarray):
-        packer = _array
+        packer = _no_array if _is_more_than_an_array(value) else _array
     elif numpy and isinstance(value, numpy.generic):
         packer = _str if isinstance(value, str) else _numpy_scalar
     else:

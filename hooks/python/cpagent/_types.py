@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 I8, U8, I16, U16, I32, U32, I64, U64, F32, F64, F80, F128, C32, C64, C80, C128, BOOL, CHAR, BYTE = range(1, 20)
 
-NAMES = dict(enumerate("i8 u8 i16 u16 i32 u32 i64 u64 f32 f64 f80 f128 c32 c64 c80 c128 bool char byte".split(), 1))
+NAMES = dict(enumerate("i8 u8 i16 u16 i32 u32 i64 u64 f32 f64 f80 f128 c32 c64 c80 c128 bool char bytes".split(), 1))
 CODES = {name: code for code, name in NAMES.items()}
 
 # long double as this machine has it: the x87's in 16 bytes, IEEE quad, or double

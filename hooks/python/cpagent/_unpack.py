@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import importlib
 import sys
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
@@ -18,7 +19,7 @@ class Var(NamedTuple):
     """What a checkpoint says of one variable; type as C's names have it (i64, f64, char, …)."""
     name: str
     type: str
-    count: int
+    count: int  # type: ignore[assignment]  # a tuple has a method of that name
 
 
 Shape = Tuple[int, ...]
@@ -29,7 +30,7 @@ def _numpy(needed: bool) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is None and needed:
         try:
-            import numpy  # type: ignore
+            numpy = importlib.import_module("numpy")
         except ImportError:
             return None
     return numpy

@@ -44,6 +44,11 @@ class Handle:
         for step in self._after_close:
             step()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """A copy would be closed twice; another process has no such memory."""
+        raise TypeError("a cpagent handle cannot be copied or pickled: a fork()ed child shares it, any other process "
+                        "calls cpagent.open() itself")
+
     def __enter__(self: _Self) -> _Self:
         return self
 

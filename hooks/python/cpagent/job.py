@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from ctypes import byref, c_double, c_int, c_uint64
-from typing import Any, Callable, List, NamedTuple, Tuple
+from typing import Any, Callable, List, NamedTuple, Tuple, TypeVar
 
 from ._lib import INIT_FN, RESTART_FN, lib
 from ._pack import text
@@ -25,6 +25,10 @@ class Snapshot(NamedTuple):
     restored: bool   #: True in the process that came back from it
     generation: int  #: the snapshot's number; 0 in the process that came back
 
+
+# Callbacks, which decorators give back as they are
+_Init = TypeVar("_Init", bound=Callable[[Any, str], Any])
+_Number = TypeVar("_Number", bound=Callable[[Any, int], Any])
 
 BEGAN = ("fresh", "snapshot", "keys")
 
@@ -81,7 +85,7 @@ class Job(Handle):
         number = check(lib.cpa_incarnation(self._cp, byref(how)))
         return Incarnation(number, BEGAN[how.value])
 
-    def on_init(self, fn: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    def on_init(self, fn: _Init) -> _Init:
         """Call fn(cp, began) at once, and say that this program can go on from its keys: its job may be restarted by
         starting the command anew. Usable as a decorator."""
         raised: List[BaseException] = []
@@ -99,7 +103,7 @@ class Job(Handle):
         check(rc)
         return fn
 
-    def on_restart(self, fn: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+    def on_restart(self, fn: _Number) -> _Number:
         """Call fn(cp, incarnation) after this process was restored from a snapshot, from within the first call that
         notices. What it raises is printed, not passed on. Usable as a decorator."""
         def call(_cp: Any, incarnation: int, _arg: Any) -> None:
@@ -110,7 +114,7 @@ class Job(Handle):
         self._thunks.append(thunk)
         return fn
 
-    def on_term(self, fn: Callable[[Any, int], Any]) -> Callable[[Any, int], Any]:
+    def on_term(self, fn: _Number) -> _Number:
         """Call fn(cp, signal) before this process ends: at its normal end (signal 0) and on SIGTERM, which then does
         what it did before. It runs between two steps of the interpreter, in the main thread, and may do anything. The
         last one added runs first; a fork()ed child has none. Call it in the main thread, or SIGTERM is not heard of.

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+import time
 import warnings
 from ctypes import POINTER, byref, c_int64
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -10,10 +12,11 @@ from . import _types as t
 from ._lib import ROW, Entry as _Entry, lib
 from ._pack import _name, pack, text
 from ._unpack import Place, Shape, Target, Var, fits, shape_names
-from .errors import Mismatch, NoKey, check, error
+from .errors import Mismatch, NoKey, Timeout, check, error
 from .handle import Handle
 
 _RAISE: Any = object()
+_TURN = 1.0  # seconds
 _RETRIES = 5  # while another process commits versions of other sizes
 
 
@@ -108,7 +111,7 @@ class Keys(Handle):
                   if v.name not in into and v.name not in hidden and (names is None or v.name in names)]
         for name in {*into, *(names or ())} - {v.name for v in entry.vars}:
             raise Mismatch("key %s: variable %s is not in the checkpoint" % (entry.key, name))
-        self._get(entry.key, level, version, [x.row() for x in (*targets, *places)])
+        self._get(entry.key, level, version, [*(x.row() for x in targets), *(p.row() for p in places)])
         for target in targets:
             target.finish()
         return {p.name: p.make() for p in places}
@@ -173,5 +176,15 @@ class Keys(Handle):
 
     def wait(self, key: str, level: int, timeout: float = -1.0) -> None:
         """Until that level or a higher one holds the version that is the newest now; Timeout after so many seconds,
-        negative: never. Other threads run meanwhile; Ctrl-C is noticed when it is over."""
-        check(lib.cpa_wait(self._cp, text(key), level, timeout))
+        negative: never. Other threads run meanwhile. In the main thread, Ctrl-C and other signals are noticed within a
+        second."""
+        name, until = text(key), time.monotonic() + timeout
+        while threading.current_thread() is threading.main_thread() and (timeout < 0 or until - time.monotonic() > _TURN):
+            rc = lib.cpa_wait(self._cp, name, level, _TURN)  # the interpreter's handlers run between two turns
+            if rc != Timeout.code:
+                check(rc)
+                return
+        rc = lib.cpa_wait(self._cp, name, level, max(until - time.monotonic(), 0.0) if timeout >= 0 else timeout)
+        if rc == Timeout.code:
+            raise Timeout("key %s: level %d did not hold it within %g s" % (key, level, timeout))
+        check(rc)

@@ -5,20 +5,26 @@ memos: under its name, found by the inputs, the layout of the result and a rando
 found by the token, the result itself."""
 from __future__ import annotations
 
+import array
 import ctypes
 import functools
 import inspect
 import json
 import os
+import sys
+import types
+import warnings
 from ctypes import POINTER, byref, c_void_p
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Generic, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, cast
 
 from ._lib import ROW, MemoStats as _Stats, lib
 from ._pack import _name, describe, pack, text
 from ._unpack import Place
 from . import _types as t
-from .errors import check
+from .errors import BadArgument, check, error
 from .handle import Handle
+
+_R = TypeVar("_R")  # what the function returns
 
 DATA = " data"
 _TOKEN, _LAYOUT = 16, 512  # bytes
@@ -32,10 +38,20 @@ class MemoStats(NamedTuple):
     bytes: int    #: … and what they take
 
 
+_KINDS: Dict[type, str] = {int: "q", float: "d"}
+
+
 def _flat(name: str, value: Any) -> Iterator[Tuple[str, Any]]:
-    """An argument as variables: tuples and lists one by one."""
+    """An argument as variables: tuples and lists one by one, but numbers of one kind together."""
     if isinstance(value, (tuple, list)):
         yield name + " is a " + type(value).__name__, len(value)
+        letter = _KINDS.get(type(value[0])) if value else None
+        if letter and all(type(item) is type(value[0]) for item in value):
+            try:
+                yield name + "[:]", array.array(letter, value)
+                return
+            except OverflowError:  # one of them will be named
+                pass
         for i, item in enumerate(value):
             yield from _flat("%s[%d]" % (name, i), item)
     elif value is None:
@@ -50,6 +66,12 @@ _LABELS = [_name("result %d" % i) for i in range(_LAYOUT // 4)]  # more than a l
 
 def _row(label: Tuple[Any, int], address: int, count: int, code: int) -> bytes:
     return ROW.pack(label[1], address, count, code)
+
+
+def _is_numpys(value: Any) -> bool:
+    """A scalar of NumPy, which comes back as one: a result is the same the second time."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.generic) and not isinstance(value, (str, bytes))
 
 
 class _Layout:
@@ -75,14 +97,15 @@ class _Layout:
         return True
 
 
-class Memoized:
+class Memoized(Generic[_R]):
     """A function whose results are kept. `hits` and `misses` count this process's calls; `off = True` turns it off."""
 
-    def __init__(self, handle: Callable[[], Handle], name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, handle: Callable[[], Handle], name: str, function: Callable[..., _R]) -> None:
         functools.update_wrapper(self, function)
         self.name, self.function = name, function
         self.hits = self.misses = 0
         self.off = False
+        self._warned = False
         self._handle = handle
         self._signature = inspect.signature(function)
 
@@ -90,7 +113,15 @@ class Memoized:
         return "<cpagent memo %r of %r: %d hits, %d misses%s>" % (self.name, self.function, self.hits, self.misses,
                                                                  ", off" if self.off else "")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """A method, whose first argument is the instance, which is an argument like any other."""
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self) -> str:
+        """Another process finds it as it finds the function: by its name."""
+        return str(self.function.__qualname__)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _R:
         if self.off:
             return self.function(*args, **kwargs)
         bound = self._signature.bind(*args, **kwargs)
@@ -100,21 +131,36 @@ class Memoized:
         cp = self._handle()._cp
         known = lib.cpa_memo_begin(cp, byref(m), text(self.name), table, n, layout.row, 1)
         if known == 1:
-            found, result = self._recall(cp, layout)
+            found, recalled = self._recall(cp, layout)
             if found:
                 self.hits += 1
-                return result
+                return cast(_R, recalled)
+        if known < 0:
+            self._warn(str(error(known)))
         try:
-            result = self.function(*args, **kwargs)
-        except BaseException:
+            result: _R = self.function(*args, **kwargs)
+            self.misses += known == 1 or bool(m)
+            why = self._keep_result(cp, m, known, layout, result)
+        finally:
             lib.cpa_memo_drop(m)
-            raise
-        self.misses += known == 1 or bool(m)
-        if known == 1:
-            self._keep(cp, layout.token, result)  # it was evicted
-        elif m:
-            self._keep_first(cp, m, layout, result)
+        if why:
+            self._warn(why)
         return result
+
+    def _warn(self, why: str) -> None:
+        """The program computes as if there were no memo; once it should hear of that."""
+        if not self._warned:
+            self._warned = True
+            warnings.warn("memo %s keeps no result: %s" % (self.name, why), RuntimeWarning, stacklevel=3)
+
+    def _keep_result(self, cp: Any, m: c_void_p, known: int, layout: _Layout, result: Any) -> str:
+        """Why it is not kept: the program loses nothing by that."""
+        try:
+            if known == 1:
+                return self._keep(cp, layout.token, result)  # it was evicted
+            return self._keep_first(cp, m, layout, result) if m else ""
+        except (OverflowError, BadArgument) as e:  # the type is right, but not this value
+            return str(e)
 
     def _inputs(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         inputs: Dict[str, Any] = {}
@@ -142,17 +188,22 @@ class Memoized:
         if rows and self._begin_data(cp, m, layout.token, rows) != 1:
             lib.cpa_memo_drop(m)
             return False, None
-        values = tuple(None if p is None else p.make() for p in places)
+        made: Iterator[Any] = (None if p is None else p.make() for p in places)
+        values = tuple(v if part is None or "scalar" not in part else v[()] for part, v in zip(parts, made))
         return True, values[0] if alone else values
 
-    def _keep_first(self, cp: Any, m: c_void_p, layout: _Layout, result: Any) -> None:
-        parts = self._parts(result)
-        fits = layout.write(not isinstance(result, tuple),
-                            [None if p is None else (p[3], p[2], p[4]) for p in parts])
-        if fits and self._keep(cp, layout.token, result):
-            lib.cpa_memo_end(m)
-        else:
-            lib.cpa_memo_drop(m)
+    def _keep_first(self, cp: Any, m: c_void_p, layout: _Layout, result: Any) -> str:
+        parts, values = self._parts(result), result if isinstance(result, tuple) else (result,)
+        if not layout.write(not isinstance(result, tuple),
+                            [None if p is None else (p[3], p[2], (), "scalar") if _is_numpys(v) else (p[3], p[2], p[4])
+                             for p, v in zip(parts, values)]):
+            return "a result of %d parts is too long" % len(parts)
+        why = self._keep(cp, layout.token, result)
+        if not why:
+            ended, m.value = m.value, None
+            rc = lib.cpa_memo_end(ended)
+            why = str(error(rc)) if rc < 0 else ""
+        return why
 
     def _parts(self, result: Any) -> List[Any]:
         values = result if isinstance(result, tuple) else (result,)
@@ -162,18 +213,17 @@ class Memoized:
             raise TypeError("memo %s: %s returned what cannot be kept: %s" % (self.name, self.function.__qualname__, e)
                             ) from None
 
-    def _keep(self, cp: Any, token: bytes, result: Any) -> bool:
-        """Is it kept? The program loses nothing if not."""
+    def _keep(self, cp: Any, token: bytes, result: Any) -> str:
         parts, m = self._parts(result), c_void_p()
         rows = [_row(label, p[1], p[2], p[3]) for label, p in zip(_LABELS, parts) if p is not None]
-        if not rows:
-            return True
-        rc = self._begin_data(cp, m, token, rows) if parts else -1
-        return rc == 1 or (rc == 0 and bool(m) and lib.cpa_memo_end(m) == 0)
+        rc = self._begin_data(cp, m, token, rows) if rows else 1
+        if rc == 0 and m:
+            rc = lib.cpa_memo_end(m)
+        return str(error(rc)) if rc < 0 else ""
 
 
 class Memos(Handle):
-    def memo(self, name: str) -> Callable[[Callable[..., Any]], Memoized]:
+    def memo(self, name: str) -> Callable[[Callable[..., _R]], Memoized[_R]]:
         """A decorator: a function's results are kept in the arena, found by its arguments' content.
 
             @cp.memo("spectrum 2")

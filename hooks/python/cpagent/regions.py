@@ -36,17 +36,17 @@ class Regions(Handle):
         when the last variable goes, and what can be resized (bytearray, array.array) refuses to be. Again with the same
         name: the region is another array now. NumPy arrays in one piece (in C's order or Fortran's), bytearray,
         array.array and other writable buffers."""
+        numpy = sys.modules.get("numpy")
+        code: Optional[int] = None
+        if isinstance(array, bytearray):
+            code = t.BYTE
+        elif numpy is not None and isinstance(array, numpy.ndarray):
+            code = array_type(name, array)
         try:
             buffer = Buffer(array, writable=True, any_order=True)
         except (BufferError, TypeError, ValueError) as e:
             raise type(e)("region %s: %s; protect an array that is writable and in one piece" % (name, e)) from None
-        numpy = sys.modules.get("numpy")
-        if isinstance(array, bytearray):
-            code: Optional[int] = t.BYTE
-        elif numpy is not None and isinstance(array, numpy.ndarray):
-            code = array_type(name, array)
-        else:
-            code = t.of_format(buffer.format, buffer.itemsize)
+        code = code or t.of_format(buffer.format, buffer.itemsize)
         if code is None:
             raise no_type(name, "a buffer of format %r" % buffer.format)
         count = buffer.bytes if code == t.CHAR else buffer.bytes // buffer.itemsize
