@@ -54,7 +54,7 @@ static void fill_record(const struct record *rec, struct arena_key *k)
 	memcpy(k->held, rec->fixed.held, sizeof k->held);
 }
 
-static int fill_key(const struct record *rec, const uint8_t *copy, struct arena_key *k)
+int read_info(const struct record *rec, const uint8_t *copy, struct arena_key *k)
 {
 	const struct arena_slot *s = (const struct arena_slot *)(const void *)copy;
 	uint32_t l;
@@ -94,7 +94,7 @@ int arena_read_key(struct arena_reader *r, const char *key, struct arena_key *ou
 	if (!rc)
 		rc = read_version(r, &rec, 0, 0, &copy, &plan, &skipped);
 	if (!rc)
-		rc = fill_key(&rec, copy, out);
+		rc = read_info(&rec, copy, out);
 	free(copy);
 	return rc;
 }
@@ -125,7 +125,7 @@ static int list_one(struct arena_reader *r, uint64_t at, int verify, struct aren
 	if (!rc && plan.data_bytes > r->head.heap_bytes - out->bytes)
 		rc = -EPROTO; /* values that lie upon each other: not to be read a thousand times */
 	if (!rc)
-		rc = fill_key(&rec, copy, &out->key[out->n]);
+		rc = read_info(&rec, copy, &out->key[out->n]);
 	free(copy);
 	if (!rc)
 		out->bytes += out->key[out->n++].bytes;
@@ -202,7 +202,7 @@ int arena_read_value(struct arena_reader *r, const char *key, uint64_t version, 
 	if (!rc)
 		rc = read_version(r, &rec, version, 1, &copy, &plan, &damaged);
 	if (!rc)
-		rc = fill_key(&rec, copy, &out->info);
+		rc = read_info(&rec, copy, &out->info);
 	if (rc) {
 		free(copy);
 		return rc;
