@@ -11,6 +11,7 @@
 #include "agent/bell.h"
 #include "agent/job_start.h"
 #include "agent/jobs.h"
+#include "agent/keyset.h"
 #include "agent/ports/jobtree.h"
 #include "agent/ports/launch.h"
 #include "agent/ports/routed.h"
@@ -118,8 +119,7 @@ static void run_removal(void *ctx)
 	char path[FS_PATH_MAX];
 	for (unsigned slot = 0; slot < JOBS_KEEP_MAX + 2; slot++)
 		fs_remove_tree(job_img_dir(r->job, slot, path), NULL);
-	for (unsigned slot = 0; slot < 2; slot++)
-		fs_remove_tree(job_keys_dir(r->job, slot, path), NULL);
+	fs_remove_tree(job_keys_dir(r->job, path), NULL);
 	routed_remove(r->job->job_dir, NULL);
 }
 
@@ -127,10 +127,7 @@ static void done_removal(void *ctx)
 {
 	struct removal *r = ctx;
 	r->job->busy = false;
-	if (r->job->keyset)
-		cpa__keyset__free_unpacked(r->job->keyset, NULL);
-	r->job->keyset = NULL;
-	r->job->keyset_changes = 0;
+	keyset_forget(r->job);
 	if (r->job->disowned)
 		job_died(r->job);
 	free(r);

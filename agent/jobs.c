@@ -11,6 +11,7 @@
 #include "agent/follow.h"
 #include "agent/job_local.h"
 #include "agent/job_start.h"
+#include "agent/keyset.h"
 #include "agent/ports/fence.h"
 #include "agent/standing.h"
 #include "agent/verbs.h"
@@ -26,9 +27,9 @@ const char *job_img_dir(const struct job *j, unsigned slot, char *buf)
 	return fs_path(buf, "%s/img.%u", j->dir, slot);
 }
 
-const char *job_keys_dir(const struct job *j, unsigned slot, char *buf)
+const char *job_keys_dir(const struct job *j, char *buf)
 {
-	return fs_path(buf, "%s/keys.%u", j->dir, slot);
+	return fs_path(buf, "%s/keys", j->dir);
 }
 
 const char *job_arena(const struct job *j, char *buf)
@@ -158,8 +159,7 @@ static void free_job(struct job *j)
 	for (size_t i = 0; i < j->n_held; i++)
 		cpa__holding__free_unpacked(j->held[i], NULL);
 	free(j->held);
-	if (j->keyset)
-		cpa__keyset__free_unpacked(j->keyset, NULL);
+	keyset_forget(j);
 	cpa__spec__free_unpacked(j->spec, NULL);
 	free(j);
 }

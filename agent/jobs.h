@@ -5,7 +5,7 @@
  *   RUN/jobs/UUID/local        the packed Local, written aside at every change of state
  *   RUN/jobs/UUID/job/         bound into the job: arena, bell, exit, cpinit
  *   RUN/jobs/UUID/img.K/       image directories, used in turn; one with a `.manifest` is a complete generation
- *   RUN/jobs/UUID/keys.K/      keysets, in turn: `values` and `.manifest`
+ *   RUN/jobs/UUID/keys/        the newest two keysets' manifests; chunks/: what a parent may still fetch of them
  *   STATE/jobs/UUID/log/       bound into the job: stdout, stderr
  */
 #ifndef CPA_AGENT_JOBS_H
@@ -44,6 +44,19 @@ struct gen {
 struct ask_flight {
 	bool busy;
 	uint32_t asked, incarnation;
+};
+
+/* A key of a keyset that has chunks of its own; keyset.c. */
+struct arena_pieces;
+struct keyset_large {
+	uint64_t first, chunks;
+	size_t key;                /* which of the keyset's */
+	struct arena_pieces *sums; /* owned: its checksums in the arena; NULL: not known */
+	struct keyset_large *from; /* while the keyset is made: in the one before, whose sums it takes over */
+};
+struct keyset_larges {
+	struct keyset_large *l; /* owned */
+	size_t n;
 };
 
 struct job {
@@ -97,6 +110,8 @@ struct job {
 	unsigned keyset_slot;
 	uint64_t keyset_changes; /* digest of the versions in it */
 	Cpa__Keyset *keyset;     /* owned; NULL: none made yet */
+	struct keyset_larges keyset_larges; /* its large keys */
+	bool keyset_whole; /* somebody asked for a chunk in vain: the next one is to have copies of all */
 	uint32_t keyset_level;   /* the highest level that holds keyset_held */
 	uint64_t keyset_held;
 	uint64_t ahead;              /* a keyset above that a process restore fell behind; 0: none */
@@ -182,9 +197,9 @@ struct gen *job_gen_find(struct job *j, uint64_t generation);
 void job_remember_held(struct job *j, const Cpa__Holding *h);
 void job_held(struct job *j, const Cpa__Holding *h);
 
-/* Paths: img.SLOT and keys.SLOT; into buf of FS_PATH_MAX. */
+/* Paths: img.SLOT, keys; into buf of FS_PATH_MAX. */
 const char *job_img_dir(const struct job *j, unsigned slot, char *buf);
-const char *job_keys_dir(const struct job *j, unsigned slot, char *buf);
+const char *job_keys_dir(const struct job *j, char *buf);
 const char *job_arena(const struct job *j, char *buf);
 
 /* The same for a job that was here before: from its own directories. */

@@ -1,5 +1,6 @@
-/* Owns keysets: looking at a job's arena, copying out what is new, and telling the arena who holds it. Every read
- * goes through the arena's checked reader: a job may scribble over its arena, and loses only its own keys. */
+/* Owns a job's newest keyset: looking into its arena whether there is to be another (keyset_make.c makes it), what
+ * is known of it, its chunks for who fetches it, and telling the arena who holds it. Every read goes through the
+ * arena's checked reader: a job may scribble over its arena, and loses only its own keys. */
 #include "agent/keyset.h"
 
 #include <errno.h>
@@ -8,16 +9,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/ports/images.h"
+#include "agent/keyset_impl.h"
 #include "agent/standing.h"
 #include "lib/arena/mailbox.h"
-#include "lib/arena/reader.h"
+#include "lib/arena/pieces.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/scoped.h"
 #include "lib/chunk/manifest.h"
-
-#define VALUE_ALIGN 64
 
 static int open_arena(struct job *j, int flags, struct arena_reader *r)
 {
@@ -91,137 +90,38 @@ void keyset_refresh(struct job *j)
 
 /* ---- making one ---- */
 
-static Cpa__Key *make_key(const struct arena_key *k, uint64_t offset)
+const char *keyset_manifest_path(const struct job *j, unsigned slot, char *buf)
 {
-	Cpa__Key *out = malloc(sizeof *out);
-	if (!out)
-		return NULL;
-	cpa__key__init(out);
-	out->key = strdup(k->key);
-	out->version = k->version;
-	out->bytes = k->bytes;
-	out->time_ns = k->time_ns;
-	out->incarnation = k->incarnation;
-	out->offset = offset;
-	out->how = k->how;
-	out->vars = calloc(k->n + 1, sizeof(Cpa__Var *));
-	for (size_t i = 0; out->vars && i < k->n; i++) {
-		Cpa__Var *v = malloc(sizeof *v);
-		if (!v)
-			break;
-		cpa__var__init(v);
-		v->name = strdup(k->vars[i].name);
-		v->type = k->vars[i].type;
-		v->count = k->vars[i].count;
-		out->vars[out->n_vars++] = v;
-	}
-	if (out->key && out->vars && out->n_vars == k->n)
-		return out;
-	cpa__key__free_unpacked(out, NULL);
-	return NULL;
+	return fs_path(buf, "%s/keys/.manifest.%u", j->dir, slot);
 }
 
-static int copy_value(struct arena_reader *r, const char *key, int fd, Cpa__Keyset *ks, uint64_t *end,
-                      struct err *e)
+const char *keyset_copies_dir(const struct job *j, char *buf)
 {
-	struct arena_value v = { 0 };
-	int rc = arena_read_value(r, key, 0, &v, NULL);
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0) {
-		arena_value_free(&v);
-		return err_set(e, ERR_FAILED, "key %s cannot be read out of the arena: %s", key, strerror(-rc));
-	}
-	Cpa__Key *k = make_key(&v.info, *end);
-	if (!k)
-		rc = err_set(e, ERR_FAILED, "out of memory");
-	else if (lseek(fd, (off_t)*end, SEEK_SET) < 0 || fs_write_full(fd, v.data, v.info.bytes) < 0)
-		rc = err_sys(e, ERR_FAILED, "cannot copy key %s out of the arena", key);
-	if (rc == 0) {
-		ks->keys[ks->n_keys++] = k;
-		*end += (v.info.bytes + VALUE_ALIGN - 1) / VALUE_ALIGN * VALUE_ALIGN;
-		if (v.info.time_ns > ks->time_ns)
-			ks->time_ns = v.info.time_ns;
-		if (v.info.incarnation > ks->incarnation)
-			ks->incarnation = v.info.incarnation;
-	} else if (k) {
-		cpa__key__free_unpacked(k, NULL);
-	}
-	arena_value_free(&v);
-	return rc;
+	return fs_path(buf, "%s/keys/chunks", j->dir);
 }
 
-/* Copy every key's newest whole version behind the other; a key that the job has removed by now is left out. One
- * that cannot be read makes no keyset: levels above would give up a whole one for one that lacks it. */
-static int copy_values(struct arena_reader *r, const struct arena_keys *keys, int fd, Cpa__Keyset *ks,
-                       uint64_t *end, struct err *e)
+static Cpa__Keyset *read_manifest(const struct job *j, unsigned slot)
 {
-	if (keys->broken)
-		return err_set(e, ERR_FAILED, "%zu of its keys are broken", keys->broken);
-	for (size_t i = 0; i < keys->n; i++)
-		if (copy_value(r, keys->key[i].key, fd, ks, end, e) < 0)
-			return e->code;
-	return 0;
-}
-
-static int describe_values(Cpa__Keyset *ks, const char *dir, uint64_t end, struct err *e)
-{
-	Cpa__Generation g = CPA__GENERATION__INIT;
-	struct images_size size = { "values", end };
-	if (images_describe(dir, &size, 1, &g, e) < 0)
-		return e->code;
-	for (size_t i = 0; i < g.n_files; i++) {
-		if (strcmp(g.files[i]->name, "values") != 0)
-			continue;
-		ks->values = g.files[i];
-		g.files[i] = g.files[--g.n_files];
-	}
-	images_forget(&g);
-	return ks->values || end == 0 ? 0 : err_set(e, ERR_FAILED, "the values of the keys were not written");
-}
-
-static Cpa__Keyset *new_keyset(struct job *j, size_t n)
-{
-	Cpa__Keyset *ks = malloc(sizeof *ks);
-	if (!ks)
-		return NULL;
-	cpa__keyset__init(ks);
-	ks->job = strdup(j->id);
-	ks->serial = j->last_keyset + 1;
-	ks->incarnation = 0;
-	ks->uid = j->spec->uid;
-	ks->keys = calloc(n + 1, sizeof(Cpa__Key *));
-	if (ks->job && ks->keys)
-		return ks;
-	cpa__keyset__free_unpacked(ks, NULL);
-	return NULL;
-}
-
-static int write_keyset(struct job *j, Cpa__Keyset *ks, struct arena_reader *r, const struct arena_keys *keys,
-                        unsigned slot, struct err *e)
-{
-	char dir[FS_PATH_MAX], path[FS_PATH_MAX + 16];
-	uint64_t end = 0;
-	uint8_t *sealed;
+	char path[FS_PATH_MAX];
+	scoped_free char *data = NULL;
 	size_t len;
-	if (fs_mkdirs(job_keys_dir(j, slot, dir), 0700, e) < 0)
-		return e->code;
-	snprintf(path, sizeof path, "%s/.manifest", dir);
-	unlink(path);
-	char values[FS_PATH_MAX + 16];
-	snprintf(values, sizeof values, "%s/values", dir);
-	scoped_fd int fd = open(values, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(e, ERR_FAILED, "cannot create %s", values);
-	if (copy_values(r, keys, fd, ks, &end, e) < 0 || ftruncate(fd, (off_t)end) < 0 ||
-	    describe_values(ks, dir, end, e) < 0 ||
-	    manifest_pack_keyset(ks, j->agent->manifest_key, &sealed, &len, e) < 0)
-		return ERR_FAILED;
-	int rc = fs_write_aside(path, sealed, len, 0600, 0, e);
-	free(sealed);
-	return rc;
+	struct manifest m;
+	if (fs_read(keyset_manifest_path(j, slot, path), MANIFEST_MAX, &data, &len, NULL) < 0 ||
+	    manifest_unpack(CPA__WHAT__KEYSET, (uint8_t *)data, len, j->agent->manifest_key, &m, NULL) < 0)
+		return NULL;
+	return m.keys;
 }
 
+Cpa__Keyset *keyset_on_disk(const struct job *j, unsigned *slot)
+{
+	Cpa__Keyset *of[2] = { read_manifest(j, 0), read_manifest(j, 1) };
+	*slot = of[1] && (!of[0] || of[1]->serial > of[0]->serial);
+	if (of[*slot ^ 1])
+		cpa__keyset__free_unpacked(of[*slot ^ 1], NULL);
+	return of[*slot];
+}
+
+/* A key that cannot be read makes no keyset: levels above would give up a whole one for one that lacks it. */
 int keyset_make(struct job *j, struct keyset_made *made, struct err *e)
 {
 	struct arena_reader r;
@@ -237,23 +137,124 @@ int keyset_make(struct job *j, struct keyset_made *made, struct err *e)
 	             : 0;
 	if (rc == 0)
 		see(&seen, &keys, 0);
-	if (rc == 0 && seen.count && seen.changes != j->keyset_changes) {
-		made->slot = j->keyset_slot ^ 1;
-		made->changes = seen.changes;
-		made->keys = new_keyset(j, keys.n);
-		if (made->keys)
-			made->keys->by_keys = (says.flags & ARENA_RESTORES) != 0;
-		rc = made->keys ? write_keyset(j, made->keys, &r, &keys, made->slot, e)
-		                : err_set(e, ERR_FAILED, "out of memory");
-		if (rc == 0)
-			rc = 1;
-		else if (made->keys)
-			cpa__keyset__free_unpacked(made->keys, NULL);
-	}
+	made->changes = seen.changes;
+	if (rc == 0 && seen.count && (seen.changes != j->keyset_changes || j->keyset_whole))
+		rc = keys.broken ? err_set(e, ERR_FAILED, "%zu of its keys are broken", keys.broken)
+		                 : keyset_build(j, &r, &keys, (says.flags & ARENA_RESTORES) != 0, made, e);
 	arena_keys_free(&keys);
 	close(r.fd);
 	return rc;
 }
+
+void keyset_larges_free(struct keyset_larges *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		arena_pieces_close(l->l[i].sums);
+	free(l->l);
+	*l = (struct keyset_larges){ 0 };
+}
+
+void keyset_made_free(struct keyset_made *made)
+{
+	if (made->keys)
+		cpa__keyset__free_unpacked(made->keys, NULL);
+	made->keys = NULL;
+	keyset_larges_free(&made->larges);
+}
+
+void keyset_forget(struct job *j)
+{
+	if (j->keyset)
+		cpa__keyset__free_unpacked(j->keyset, NULL);
+	j->keyset = NULL;
+	j->keyset_changes = 0;
+	j->keyset_whole = false;
+	keyset_larges_free(&j->keyset_larges);
+}
+
+void keyset_take(struct job *j, struct keyset_made *made)
+{
+	bool whole = j->keyset_whole && !made->whole; /* asked for meanwhile */
+	for (size_t i = 0; i < made->larges.n; i++) {
+		struct keyset_large *l = &made->larges.l[i];
+		if (!l->from)
+			continue;
+		l->sums = l->from->sums;
+		l->from->sums = NULL;
+		l->from = NULL;
+	}
+	keyset_forget(j);
+	j->keyset = made->keys;
+	j->keyset_larges = made->larges;
+	j->keyset_slot = made->slot;
+	j->keyset_changes = made->changes;
+	j->keyset_whole = whole;
+	if (j->last_keyset < j->keyset->serial)
+		j->last_keyset = j->keyset->serial;
+	j->by_keys |= j->keyset->by_keys;
+	j->n_keys = j->keyset->n_keys;
+	j->keys_bytes = 0;
+	for (size_t i = 0; i < j->n_keys; i++)
+		j->keys_bytes += j->keyset->keys[i]->bytes;
+	*made = (struct keyset_made){ 0 };
+}
+
+/* ---- its chunks ---- */
+
+const Cpa__Key *keyset_find_chunk(const struct job *j, const uint8_t *id, uint64_t *offset)
+{
+	const ProtobufCBinaryData *ids = &j->keyset->values->chunks;
+	for (size_t i = 0; i < j->keyset_larges.n; i++) {
+		const struct keyset_large *l = &j->keyset_larges.l[i];
+		for (uint64_t c = 0; c < l->chunks && (l->first + c + 1) * CHUNK_ID_BYTES <= ids->len; c++) {
+			if (!chunk_id_equal(ids->data + (l->first + c) * CHUNK_ID_BYTES, id))
+				continue;
+			*offset = c * CHUNK_BYTES;
+			return j->keyset->keys[l->key];
+		}
+	}
+	return NULL;
+}
+
+static int read_from_arena(const struct keyset_wanted *w, uint8_t *buf)
+{
+	struct arena_reader r = { .fd = open(w->arena, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) };
+	struct arena_pieces *p = NULL;
+	int rc = r.fd < 0 ? -ENOENT : arena_read_open(&r);
+	if (rc == 0)
+		rc = arena_pieces_open(&r, w->key, w->version, 0, &p);
+	uint64_t bytes = rc == 0 ? arena_pieces_key(p)->bytes : 0;
+	if (rc == 0 && w->offset >= bytes)
+		rc = -EPROTO;
+	if (rc == 0) {
+		size_t len = chunk_len(bytes, w->offset / CHUNK_BYTES);
+		rc = arena_pieces_read(&r, p, w->offset, len, buf);
+		memset(buf + len, 0, CHUNK_BYTES - len);
+	}
+	arena_pieces_close(p);
+	if (r.fd >= 0)
+		close(r.fd);
+	return rc;
+}
+
+int keyset_read_chunk(const struct keyset_wanted *w, uint8_t *buf, struct err *e)
+{
+	if (copies_get(w->copies, w->id, buf) == 0)
+		return 0;
+	struct chunk_id is = { 0 };
+	if (w->key && read_from_arena(w, buf) == 0)
+		is = chunk_id(buf, CHUNK_BYTES);
+	return chunk_id_equal(is.b, w->id) ? 0
+	                                   : err_set(e, ERR_FAILED, "that version was overwritten by a newer one");
+}
+
+void keyset_drop_copies(const struct job *j)
+{
+	char dir[FS_PATH_MAX];
+	copies_drop_large(keyset_copies_dir(j, dir));
+}
+
+/* ---- who holds it ---- */
 
 /* Both lists are in the order of the names. */
 static void mark_held(struct arena_reader *r, const Cpa__Keyset *ks, const struct arena_keys *keys, uint32_t level)
@@ -267,20 +268,13 @@ static void mark_held(struct arena_reader *r, const Cpa__Keyset *ks, const struc
 	}
 }
 
-/* The keyset before the newest, from its directory: a level far up may tell of it late, and somebody may wait. */
+/* The keyset before the newest, from its manifest: a level far up may tell of it late, and somebody may wait. */
 static Cpa__Keyset *earlier(struct job *j, uint64_t serial)
 {
-	char dir[FS_PATH_MAX], path[FS_PATH_MAX + 16];
-	scoped_free char *data = NULL;
-	size_t len;
-	struct manifest m;
-	snprintf(path, sizeof path, "%s/.manifest", job_keys_dir(j, j->keyset_slot ^ 1, dir));
-	if (fs_read(path, MANIFEST_MAX, &data, &len, NULL) < 0 ||
-	    manifest_unpack(CPA__WHAT__KEYSET, (uint8_t *)data, len, j->agent->manifest_key, &m, NULL) < 0)
-		return NULL;
-	if (m.keys->serial == serial)
-		return m.keys;
-	manifest_free(&m);
+	Cpa__Keyset *ks = read_manifest(j, j->keyset_slot ^ 1);
+	if (!ks || ks->serial == serial)
+		return ks;
+	cpa__keyset__free_unpacked(ks, NULL);
 	return NULL;
 }
 

@@ -27,14 +27,48 @@ int keyset_look(struct job *j, struct keyset_seen *seen);
 /* Look for ps: how many keys, how many bytes. */
 void keyset_refresh(struct job *j);
 
+void keyset_larges_free(struct keyset_larges *l);
+
 /* Make a new keyset if any key has a new version since the last (blocking: worker thread; the job is busy).
- * 1: there is a new one, in j's slot; 0: nothing new. */
+ * 1: there is a new one; 0: nothing new. *made goes to keyset_take() or keyset_made_free(), also after an error.
+ */
 struct keyset_made {
 	Cpa__Keyset *keys; /* owned */
 	unsigned slot;
 	uint64_t changes;
+	struct keyset_larges larges;
+	bool whole;
+	uint64_t read; /* bytes of values that were read for it */
 };
 int keyset_make(struct job *j, struct keyset_made *made, struct err *e);
+void keyset_made_free(struct keyset_made *made);
+
+/* It is the job's newest from now on. */
+void keyset_take(struct job *j, struct keyset_made *made);
+
+/* The job has none any more. */
+void keyset_forget(struct job *j);
+
+/* Where they lie in the job's directory; into buf of FS_PATH_MAX. */
+const char *keyset_manifest_path(const struct job *j, unsigned slot, char *buf);
+const char *keyset_copies_dir(const struct job *j, char *buf);
+
+/* Which key a chunk of the job's newest keyset belongs to, and which bytes of it: for a chunk of which there is no
+ * copy. NULL: no large one. */
+const Cpa__Key *keyset_find_chunk(const struct job *j, const uint8_t *id, uint64_t *offset);
+
+/* A chunk of the keyset: its copy, or what lies in the arena (blocking). key NULL: there is none to look for
+ * there. ERR_FAILED: neither has it any more. buf has room for CHUNK_BYTES. */
+struct keyset_wanted {
+	const char *copies, *arena; /* paths */
+	const uint8_t *id;
+	const char *key;
+	uint64_t version, offset;
+};
+int keyset_read_chunk(const struct keyset_wanted *w, uint8_t *buf, struct err *e);
+
+/* Copies of which a level above has what they are copies of (blocking: worker thread; the job is busy). */
+void keyset_drop_copies(const struct job *j);
 
 /* The process is back from a snapshot of that time (CLOCK_REALTIME), and its arena with it: what levels above hold
  * that is newer stays readable until this life has come past it. */

@@ -107,6 +107,10 @@ struct read {
 	uint64_t number;
 	uint32_t uid;
 	uint8_t id[CHUNK_ID_BYTES];
+	/* a chunk of a keyset: its copies' directory, and the key in the arena that it is of */
+	bool of_keys;
+	char arena[FS_PATH_MAX], key[ARENA_KEY_MAX + 1];
+	uint64_t version;
 	/* results */
 	int code;
 	struct err err;
@@ -117,16 +121,36 @@ struct read {
 	bool compressed;
 };
 
+static int read_image_chunk(struct read *r, uint8_t *raw)
+{
+	scoped_fd int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || pread(fd, raw, r->len, (off_t)r->offset) != (ssize_t)r->len)
+		return err_sys(&r->err, ERR_FAILED, "cannot read a chunk of %s", r->path);
+	struct chunk_id id = chunk_id(raw, r->len);
+	return chunk_id_equal(id.b, r->id)
+	               ? 0
+	               : err_set(&r->err, ERR_FAILED,
+	                         "that generation is being replaced by a newer one, or is damaged");
+}
+
+static int read_key_chunk(struct read *r, uint8_t *raw)
+{
+	struct keyset_wanted w = { .copies = r->path,
+		                   .arena = r->arena,
+		                   .id = r->id,
+		                   .key = r->key[0] ? r->key : NULL,
+		                   .version = r->version,
+		                   .offset = r->offset };
+	return keyset_read_chunk(&w, raw, &r->err);
+}
+
 static int read_own_chunk(struct read *r)
 {
 	scoped_free uint8_t *raw = malloc(CHUNK_BYTES);
-	scoped_fd int fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (!raw || fd < 0 || pread(fd, raw, r->len, (off_t)r->offset) != (ssize_t)r->len)
-		return err_sys(&r->err, ERR_FAILED, "cannot read a chunk of %s", r->path);
-	struct chunk_id id = chunk_id(raw, r->len);
-	if (!chunk_id_equal(id.b, r->id))
-		return err_set(&r->err, ERR_FAILED,
-		               "that generation is being replaced by a newer one, or is damaged");
+	if (!raw)
+		return err_set(&r->err, ERR_FAILED, "out of memory");
+	if ((r->of_keys ? read_key_chunk(r, raw) : read_image_chunk(r, raw)) < 0)
+		return r->err.code;
 	r->raw_len = r->len;
 	r->out_len = chunk_pack(raw, r->len, r->out);
 	r->compressed = r->out_len > 0;
@@ -193,10 +217,19 @@ static void keep_pin(struct read *r)
 	fetching = f;
 }
 
+/* The job has written over what a parent lacks: with copies of all, the next keyset will be whole for it. */
+static void note_in_vain(const struct read *r)
+{
+	struct job *j = r->of_keys && r->code < 0 ? jobs_find(r->agent, r->job) : NULL;
+	if (j)
+		j->keyset_whole = true;
+}
+
 static void done_read(void *ctx)
 {
 	struct read *r = ctx;
 	keep_pin(r);
+	note_in_vain(r);
 	Cpa__Answer answer = CPA__ANSWER__INIT;
 	Cpa__Slice slice = CPA__SLICE__INIT;
 	Cpa__Fetched fetched = CPA__FETCHED__INIT;
@@ -237,51 +270,68 @@ static void refuse_read(struct read *r, const char *why)
 	free(r);
 }
 
-/* The generation or keyset of that number in this node's directories: its files, and where. */
-static bool locate(struct agent *a, const char *job, Cpa__What what, uint64_t number,
-                   const Cpa__Generation **files, const Cpa__Keyset **keys, char *dir)
+/* The generation of that number in this node's directories. */
+static struct gen *find_gen(struct agent *a, const char *job, Cpa__What what, uint64_t number)
 {
-	struct job *j = jobs_find(a, job);
-	struct gen *g = j && what == CPA__WHAT__GENERATION && number ? job_gen_find(j, number) : NULL;
-	*files = NULL;
-	*keys = NULL;
-	if (g) {
+	struct job *j = what == CPA__WHAT__GENERATION && number ? jobs_find(a, job) : NULL;
+	struct gen *g = j ? job_gen_find(j, number) : NULL;
+	if (g)
 		g->fetched_until = clock_boot_ns() + FETCH_PIN_NS;
-		*files = g->g;
-		job_img_dir(j, g->slot, dir);
-	} else if (j && what == CPA__WHAT__KEYSET && j->keyset && j->keyset->serial == number) {
-		*keys = j->keyset;
-		job_keys_dir(j, j->keyset_slot, dir);
-	}
-	return *files || *keys;
+	return g;
+}
+
+static struct job *find_keyset(struct agent *a, const char *job, Cpa__What what, uint64_t number)
+{
+	struct job *j = what == CPA__WHAT__KEYSET ? jobs_find(a, job) : NULL;
+	return j && j->keyset && j->keyset->serial == number ? j : NULL;
 }
 
 void serve_manifest(struct agent *a, struct bus_request *rq, const Cpa__Manifest *q)
 {
 	struct read *r = new_read(a, rq, q->job, q->what, q->number);
-	const Cpa__Generation *files;
-	const Cpa__Keyset *keys;
 	char dir[FS_PATH_MAX];
 	if (!r)
 		return;
 	r->offset = q->offset;
-	if (!r->from_store) {
-		if (!locate(a, q->job, q->what, q->number, &files, &keys, dir)) {
-			refuse_read(r, "not held here any more");
-			return;
-		}
-		snprintf(r->path, sizeof r->path, "%s/.manifest", dir);
+	struct gen *g = r->from_store ? NULL : find_gen(a, q->job, q->what, q->number);
+	struct job *j = r->from_store ? NULL : find_keyset(a, q->job, q->what, q->number);
+	if (g)
+		snprintf(r->path, sizeof r->path, "%s/.manifest", job_img_dir(jobs_find(a, q->job), g->slot, dir));
+	else if (j)
+		keyset_manifest_path(j, j->keyset_slot, r->path);
+	else if (!r->from_store) {
+		refuse_read(r, "not held here any more");
+		return;
 	}
 	work_start(&a->loop, run_read, done_read, r);
+}
+
+static bool locate_in_gen(struct agent *a, struct read *r, const struct gen *g)
+{
+	char dir[FS_PATH_MAX];
+	size_t file;
+	if (images_find(g->g, r->id, &file, &r->offset, &r->len) < 0)
+		return false;
+	snprintf(r->path, sizeof r->path, "%s/%s", job_img_dir(jobs_find(a, r->job), g->slot, dir),
+	         g->g->files[file]->name);
+	return true;
+}
+
+/* Copies are looked for whichever keyset it is; the arena, for the newest one. */
+static void locate_in_keys(struct read *r, const struct job *j)
+{
+	const Cpa__Key *k = j->keyset->serial == r->number ? keyset_find_chunk(j, r->id, &r->offset) : NULL;
+	r->of_keys = true;
+	r->len = CHUNK_BYTES;
+	keyset_copies_dir(j, r->path);
+	job_arena(j, r->arena);
+	core_copy(r->key, sizeof r->key, k ? k->key : "");
+	r->version = k ? k->version : 0;
 }
 
 void serve_fetch(struct agent *a, struct bus_request *rq, const Cpa__Fetch *q)
 {
 	struct read *r = new_read(a, rq, q->job, q->what, q->number);
-	const Cpa__Generation *files;
-	const Cpa__Keyset *keys;
-	char dir[FS_PATH_MAX];
-	size_t file;
 	if (!r)
 		return;
 	r->chunk = true;
@@ -290,22 +340,19 @@ void serve_fetch(struct agent *a, struct bus_request *rq, const Cpa__Fetch *q)
 		return;
 	}
 	memcpy(r->id, q->chunk.data, CHUNK_ID_BYTES);
+	struct gen *g = r->from_store ? NULL : find_gen(a, q->job, q->what, q->number);
+	struct job *j = r->from_store || q->what != CPA__WHAT__KEYSET ? NULL : jobs_find(a, q->job);
 	if (r->from_store) {
 		r->uid = q->uid;
 		still_fetched(q->job, q->what, q->number);
-	} else if (!locate(a, q->job, q->what, q->number, &files, &keys, dir)) {
+	} else if (j && j->keyset) {
+		locate_in_keys(r, j);
+	} else if (!g) {
 		refuse_read(r, "not held here any more");
 		return;
-	} else {
-		Cpa__Generation g = CPA__GENERATION__INIT;
-		Cpa__File *values = keys ? keys->values : NULL;
-		g.files = &values;
-		g.n_files = values ? 1 : 0;
-		if (images_find(files ? files : &g, r->id, &file, &r->offset, &r->len) < 0) {
-			refuse_read(r, "that generation has no such chunk");
-			return;
-		}
-		snprintf(r->path, sizeof r->path, "%s/%s", dir, files ? files->files[file]->name : values->name);
+	} else if (!locate_in_gen(a, r, g)) {
+		refuse_read(r, "that generation has no such chunk");
+		return;
 	}
 	work_start(&a->loop, run_read, done_read, r);
 }

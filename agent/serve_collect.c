@@ -98,26 +98,24 @@ static void take_keyset(struct one_job *o)
 	j->keyset_busy = false;
 	if (o->code < 0)
 		log_warn("keys_not_copied", "job=%s why=\"%s\"", j->id, o->err.text);
-	if (o->code != 1)
-		return;
-	if (j->incarnation != o->incarnation || !has_its_arena(j)) {
-		/* what was copied may be half of the old life's and half of the new one's */
-		cpa__keyset__free_unpacked(o->made.keys, NULL);
-		return;
+	/* what was copied may be half of the old life's and half of the new one's */
+	if (o->code == 1 && j->incarnation == o->incarnation && has_its_arena(j)) {
+		log_debug("keyset", "job=%s serial=%llu keys=%zu read=%llu", j->id,
+		          (unsigned long long)o->made.keys->serial, o->made.keys->n_keys,
+		          (unsigned long long)o->made.read);
+		keyset_take(j, &o->made);
+		job_touched(j);
 	}
-	if (j->keyset)
-		cpa__keyset__free_unpacked(j->keyset, NULL);
-	j->keyset = o->made.keys;
-	j->keyset_slot = o->made.slot;
-	j->keyset_changes = o->made.changes;
-	if (j->last_keyset < o->made.keys->serial)
-		j->last_keyset = o->made.keys->serial;
-	j->by_keys |= o->made.keys->by_keys;
-	j->n_keys = o->made.keys->n_keys;
-	j->keys_bytes = 0;
-	for (size_t i = 0; i < j->n_keys; i++)
-		j->keys_bytes += o->made.keys->keys[i]->bytes;
-	job_touched(j);
+	keyset_made_free(&o->made);
+}
+
+/* Nobody removes a job whose keys are copied: here, then. */
+static void let_go_of(struct job *j)
+{
+	if (j->state == JOB_LOST && !j->busy && !j->keyset_busy && !j->tell_due)
+		jobs_remove(j);
+	else if (job_ended(j->state))
+		job_forget_images(j);
 }
 
 static Cpa__Stock *stock_of(struct job *j, Cpa__Stock *s)
@@ -157,12 +155,9 @@ static void done_keysets(void *ctx)
 		}
 	}
 	reply_stock(c, ptr, n);
-	for (size_t i = 0; i < c->n; i++) /* nobody removes a job whose keys are copied: here, then */
-		if (c->jobs[i].job && c->jobs[i].job->state == JOB_LOST && !c->jobs[i].job->busy &&
-		    !c->jobs[i].job->tell_due)
-			jobs_remove(c->jobs[i].job);
-		else if (c->jobs[i].job && job_ended(c->jobs[i].job->state))
-			job_forget_images(c->jobs[i].job);
+	for (size_t i = 0; i < c->n; i++)
+		if (c->jobs[i].job)
+			let_go_of(c->jobs[i].job);
 	free(ptr);
 	free(all);
 	free(c->jobs);
@@ -300,15 +295,38 @@ static void no_answer(void *ctx, const struct call_reply *r)
 	(void)ctx, (void)r;
 }
 
+static void run_drop_copies(void *ctx)
+{
+	keyset_drop_copies(ctx);
+}
+
+static void done_drop_copies(void *ctx)
+{
+	struct job *j = ctx;
+	j->keyset_busy = false;
+	let_go_of(j);
+}
+
+/* The newest keyset is on a level above: what copies of it lie in the arena too may go. */
+static void drop_copies(struct job *j, const Cpa__Holding *h)
+{
+	if (!j->keyset || j->keyset->serial != h->number || h->level < 2 || j->keyset_busy)
+		return;
+	j->keyset_busy = true;
+	work_start(&j->agent->loop, run_drop_copies, done_drop_copies, j);
+}
+
 /* A wish may be fulfilled by it, or go on: to a level further up, or for a version that came meanwhile. */
 static void keys_held(struct job *j, const Cpa__Holding *h)
 {
 	keyset_held(j, h->number, h->level);
-	if (!j->wish)
-		return;
-	wishes_look(j);
-	if (!wishes_open(j))
-		job_forget_images(j);
+	if (j->wish) {
+		wishes_look(j);
+		if (!wishes_open(j))
+			job_forget_images(j);
+	}
+	if (!j->busy)
+		drop_copies(j, h);
 }
 
 /* A parent holds it. Whoever gave it to us hears it too, down to the job's node. */

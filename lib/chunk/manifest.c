@@ -220,8 +220,10 @@ uint64_t manifest_bytes(const struct manifest *m)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; manifest_file(m, i); i++)
-		sum += filled(manifest_file(m, i));
+	if (m->gen)
+		return manifest_generation_bytes(m->gen);
+	for (size_t i = 0; i < m->keys->n_keys; i++) /* between them there is room for their neighbours */
+		sum += m->keys->keys[i]->bytes;
 	return sum;
 }
 

@@ -44,7 +44,7 @@ uint64_t manifest_number(const struct manifest *m); /* generation or serial */
 uint32_t manifest_incarnation(const struct manifest *m);
 int64_t manifest_time_ns(const struct manifest *m);
 uint32_t manifest_uid(const struct manifest *m);
-/* Bytes of all files or values, without chunks of zeros; the same for a generation that is not wrapped. */
+/* Bytes of all files, without chunks of zeros, or of all values; the same for a generation that is not wrapped. */
 uint64_t manifest_bytes(const struct manifest *m);
 uint64_t manifest_generation_bytes(const Cpa__Generation *gen);
 
