@@ -52,6 +52,10 @@ struct block_variant {
 const struct block_variant *block_variant(size_t i);
 
 extern const struct block_variant block_plain;
+
+/* block_secret.c: rows 0 to 15 for the stripes of a slice, the last row for the last stripe of all. */
+#define BLOCK_SECRETS 17
+extern const uint64_t block_secret[BLOCK_SECRETS][8];
 #if defined(__x86_64__)
 extern const struct block_variant block_sse2, block_avx2, block_avx512;
 #endif

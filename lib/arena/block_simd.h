@@ -56,11 +56,11 @@ static void slice_shifted(struct lane *l, uint8_t *to, const uint8_t *from, cons
 	const VECTOR index = INDEX(shift);
 	VECTOR v, before = l->carry;
 	size_t i, j, at;
-	struct sums s;
+	struct sums s[CHAINS];
 
-	sums_open(&s, l->acc);
+	sums_open(s, l->acc);
 	for (i = 0; i < SLICE / STRIPE; i++) {
-		const uint8_t *secret = i + 1 < SLICE / STRIPE ? XXH3_kSecret + 8 * i : last;
+		const uint8_t *secret = i + 1 < SLICE / STRIPE ? SECRET(i) : last;
 
 #pragma GCC unroll 4
 		for (j = 0; j < VECTORS; j++) {
@@ -70,11 +70,11 @@ static void slice_shifted(struct lane *l, uint8_t *to, const uint8_t *from, cons
 				store_part(to, v, 0, sizeof(VECTOR) - shift);
 			else
 				STREAM(to + at - shift, JOIN(before, v, shift, index));
-			hash_vector(&s, j, v, secret);
+			hash_vector(s, j, v, secret);
 			before = v;
 		}
 	}
-	sums_close(&s, l->acc);
+	sums_close(s, l->acc);
 	l->carry = before;
 	l->begun = 1;
 }

@@ -14,10 +14,12 @@
 #define STRIPE 64u
 #define SLICE 1024u
 #define SCRAMBLE_SECRET (XXH3_kSecret + sizeof XXH3_kSecret - STRIPE)
-#define SLICE_SECRET (XXH3_kSecret + SLICE / STRIPE * 8 - 8)
-#define LAST_SECRET (SCRAMBLE_SECRET - 7)
+#define SECRET(stripe) ((const uint8_t *)block_secret[stripe])
+#define SLICE_SECRET SECRET(SLICE / STRIPE - 1)
+#define LAST_SECRET SECRET(BLOCK_SECRETS - 1)
 #define MERGE_SECRET (XXH3_kSecret + 11)
 #define VECTORS (STRIPE / sizeof(VECTOR))
+#define CHAINS (VECTORS > 2 ? 1 : 2) /* stripes are summed up in turns, as far as there are registers for it */
 
 /* The accumulators of XXH3 while a slice is hashed. It adds the data to them with each two numbers swapped; here
  * they are summed up as they are, and the sums are swapped in the end. */
@@ -32,26 +34,38 @@ static inline __attribute__((always_inline)) void hash_vector(struct sums *s, si
 
 	s->data[i] = ADD(s->data[i], v);
 	s->acc[i] = ADD(s->acc[i], MUL(key, HIGH(key)));
+	KEEP(s->data[i]); /* or the compiler sums up in another order, and has not enough registers for it */
+	KEEP(s->acc[i]);
 }
 
+/* CHAINS of them. */
 static inline __attribute__((always_inline)) void sums_open(struct sums *s, const uint64_t *acc)
 {
-	size_t i;
+	size_t i, c;
 
 #pragma GCC unroll 4
 	for (i = 0; i < VECTORS; i++) {
 		s->acc[i] = LOAD((const uint8_t *)acc + i * sizeof(VECTOR));
 		s->data[i] = XOR(s->acc[i], s->acc[i]);
+#pragma GCC unroll 2
+		for (c = 1; c < CHAINS; c++)
+			s[c].acc[i] = s[c].data[i] = s->data[i];
 	}
 }
 
-static inline __attribute__((always_inline)) void sums_close(const struct sums *s, uint64_t *acc)
+static inline __attribute__((always_inline)) void sums_close(struct sums *s, uint64_t *acc)
 {
-	size_t i;
+	size_t i, c;
 
 #pragma GCC unroll 4
-	for (i = 0; i < VECTORS; i++)
+	for (i = 0; i < VECTORS; i++) {
+#pragma GCC unroll 2
+		for (c = 1; c < CHAINS; c++) {
+			s->acc[i] = ADD(s->acc[i], s[c].acc[i]);
+			s->data[i] = ADD(s->data[i], s[c].data[i]);
+		}
 		STORE((uint8_t *)acc + i * sizeof(VECTOR), ADD(s->acc[i], SWAP(s->data[i])));
+	}
 }
 
 /* Read once, and by the register only: another thread may be changing it. */
@@ -84,15 +98,15 @@ static inline __attribute__((always_inline)) void stripe(struct sums *s, uint8_t
 static inline __attribute__((always_inline)) void slice(uint64_t *acc, uint8_t *to, const uint8_t *from,
 							const uint8_t *last, enum block_how how)
 {
-	struct sums s;
+	struct sums s[CHAINS];
 	size_t i;
 
-	sums_open(&s, acc);
+	sums_open(s, acc);
 #pragma GCC unroll 16
 	for (i = 0; i < SLICE / STRIPE - 1; i++)
-		stripe(&s, to + i * STRIPE, from + i * STRIPE, XXH3_kSecret + 8 * i, how);
-	stripe(&s, to + i * STRIPE, from + i * STRIPE, last, how);
-	sums_close(&s, acc);
+		stripe(&s[i % CHAINS], to + i * STRIPE, from + i * STRIPE, SECRET(i), how);
+	stripe(s, to + i * STRIPE, from + i * STRIPE, last, how);
+	sums_close(s, acc);
 }
 
 static void start(uint64_t *acc)
@@ -104,24 +118,28 @@ static void start(uint64_t *acc)
 
 /* gcc 12 does not everywhere clear the upper halves by itself, and the next instruction of an older kind, in the C
  * library's mutex, would wait 60 ns for them. */
-static uint64_t finish(const uint64_t *acc, uint64_t bytes)
+static inline __attribute__((always_inline)) uint64_t finish(const uint64_t *acc, uint64_t bytes)
 {
-	uint64_t found = XXH3_mergeAccs(acc, MERGE_SECRET, bytes * XXH_PRIME64_1);
+	uint64_t found = bytes * XXH_PRIME64_1;
+	size_t i;
 
+#pragma GCC unroll 4
+	for (i = 0; i < 4; i++)
+		found += XXH3_mix2Accs(acc + 2 * i, MERGE_SECRET + 16 * i);
 	CLEAR();
-	return found;
+	return XXH3_avalanche(found);
 }
 
 /* What is left of at most a slice. The last 64 bytes are hashed from where they were stored. */
 static void end(uint64_t *acc, uint8_t *to, const uint8_t *from, uint64_t bytes)
 {
-	struct sums s;
+	struct sums s[CHAINS];
 	uint64_t at, i;
 
-	sums_open(&s, acc);
+	sums_open(s, acc);
 	for (i = 0, at = 0; at + STRIPE < bytes; i++, at += STRIPE)
-		stripe(&s, to + at, from + at, XXH3_kSecret + 8 * i, BLOCK_CACHED);
-	sums_close(&s, acc);
+		stripe(s, to + at, from + at, SECRET(i), BLOCK_CACHED);
+	sums_close(s, acc);
 	memcpy(to + at, from + at, bytes - at);
 	XXH3_accumulate_512(acc, to + bytes - STRIPE, LAST_SECRET);
 }
