@@ -79,15 +79,19 @@ static int put_counted(cpa *cp, const char *key, const struct cpa_var *vars, siz
 
 int cpa_checkpoint_vars(cpa *cp, const char *key, int level, const struct cpa_var *vars, size_t n)
 {
-	int rc = bad_call("cpa_checkpoint", cp, key, level);
+	int rc;
 
-	if (rc)
-		return rc;
+	/* the key's length is the arena's to measure: what is wrong with it is said below */
+	if (!cp || !key || is_memo(key) || level < 0 || level > (int)ARENA_LEVEL_MAX)
+		return bad_call("cpa_checkpoint", cp, key, level);
 	notice(cp);
 	if (!vars)
 		n = 0;
 	rc = life_counts(cp) ? put_counted(cp, key, vars, n) : memos_put(cp, key, as_arena(vars), n);
-	if (rc == -EINVAL && bad_vars("cpa_checkpoint", key, vars, n) == 0)
+	if (__builtin_expect(rc == 0 && level <= 1, 1))
+		return 0;
+	if (rc == -EINVAL && bad_call("cpa_checkpoint", cp, key, level) == 0 &&
+	    bad_vars("cpa_checkpoint", key, vars, n) == 0)
 		return fail(CPA_ERR_ARG, "cpa_checkpoint: key %s: it is not UTF-8, or its variables are too large",
 			    key);
 	if (rc == -EINVAL)

@@ -60,7 +60,7 @@ int carry(cpa *cp, const char *key, int level);
 #define MEMO_PREFIX "memo:"
 static inline int is_memo(const char *key)
 {
-	return __builtin_strncmp(key, MEMO_PREFIX, sizeof MEMO_PREFIX - 1) == 0;
+	return *key == *MEMO_PREFIX && __builtin_strncmp(key, MEMO_PREFIX, sizeof MEMO_PREFIX - 1) == 0;
 }
 
 static inline const struct arena_var *as_arena(const struct cpa_var *vars)

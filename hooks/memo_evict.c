@@ -106,7 +106,9 @@ int memos_put(cpa *cp, const char *key, const struct arena_var *vars, size_t n)
 	int rc = arena_put(cp->arena, key, vars, n, NULL);
 	unsigned turn;
 
-	for (turn = 0; __builtin_expect(rc == -ENOSPC, 0) && memos_make_room(cp, bytes_of(vars, n), turn); turn++)
+	if (__builtin_expect(rc != -ENOSPC, 1))
+		return rc;
+	for (turn = 0; rc == -ENOSPC && memos_make_room(cp, bytes_of(vars, n), turn); turn++)
 		rc = arena_put(cp->arena, key, vars, n, NULL);
 	return rc;
 }

@@ -33,7 +33,9 @@ void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64
 		at = b * BLOCK;
 		from = stream_run(s, at, &in_var);
 		take = in_var / BLOCK < n ? in_var / BLOCK : n;
-		if (take) {
+		if (take == 1) {
+			*sums = block_copy(to, from, BLOCK, how);
+		} else if (take) {
 			block_copies(to, from, take, sums, how);
 		} else {
 			take = 1;
@@ -42,16 +44,38 @@ void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64
 	}
 }
 
-void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s)
+int blocks_streamed(const struct slot_plan *p)
+{
+	return p->map_at || p->data_bytes >= STREAM_WRITE_FROM;
+}
+
+/* The stream of all variables at once. */
+static void write_small(uint8_t *to, const struct content *c)
+{
+	uint64_t at = 0, start, bytes;
+	size_t i;
+
+	for (i = 0; i < c->n; i++, at = start + bytes) {
+		bytes = c->vars[i].count * arena_type_size(c->vars[i].type);
+		for (start = round_up(at, 8) + (c->pads ? c->pads[i] : 0); at < start; at++)
+			to[at] = 0;
+		if (bytes)
+			memcpy(to + at, c->vars[i].data, bytes);
+	}
+}
+
+void blocks_write(uint8_t *slot, const struct slot_plan *p, const struct content *c)
 {
 	uint64_t *sums = (uint64_t *)(void *)(slot + p->sums_at);
-	enum block_how how = p->data_bytes >= STREAM_WRITE_FROM ? BLOCK_STREAM : BLOCK_CACHED;
+	enum block_how how = blocks_streamed(p) ? BLOCK_STREAM : BLOCK_CACHED;
+	struct stream s;
 
 	if (!p->blocks) {
-		stream_read(s, 0, slot + p->data_at, p->data_bytes);
+		write_small(slot + p->data_at, c);
 		return;
 	}
-	blocks_put(slot + p->data_at, s, p, 0, p->blocks, sums, how);
+	stream_open(&s, c->vars, c->pads, c->n);
+	blocks_put(slot + p->data_at, &s, p, 0, p->blocks, sums, how);
 	if (how == BLOCK_STREAM)
 		block_done();
 }

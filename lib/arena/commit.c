@@ -17,20 +17,24 @@ static void set_extent(struct arena_extent *e, uint64_t at, uint64_t length)
 	store_release(&e->length, length);
 }
 
-static int take_extent(struct arena *a, struct arena_extent *e, uint64_t bytes)
+/* Large data begin with a page, as large arrays do: where a block is stored a little behind the place in its page that
+ * it is read from, the processor takes its stores for what is read next, and waits. */
+static int take_extent(struct arena *a, struct arena_extent *e, const struct slot_plan *p)
 {
-	uint64_t align = bytes >= 4096 ? 4096 : ARENA_LINE, at, length = round_up(bytes, ARENA_LINE);
+	uint64_t bytes = p->total, at, length = round_up(bytes, ARENA_LINE);
+	int large = p->blocks && bytes >= BLOCK;
+	uint64_t align = large ? BLOCK : ARENA_LINE, inner = large ? p->data_at : 0;
 	uint64_t roomy = e->length ? round_up(bytes + GROWTH(bytes), ARENA_LINE) : length;
 	int rc;
 
-	rc = heap_take(a, roomy, align, &at);
+	rc = heap_take(a, roomy, align, inner, &at);
 	if (!rc)
 		length = roomy;
 	else if (roomy != length)
-		rc = heap_take(a, length, align, &at);
+		rc = heap_take(a, length, align, inner, &at);
 	if (rc && e->length) { /* what the idle slot itself takes may be what is missing */
 		store_release(&e->length, 0);
-		rc = heap_take(a, length, align, &at);
+		rc = heap_take(a, length, align, inner, &at);
 	}
 	if (rc)
 		return rc;
@@ -53,7 +57,7 @@ static int need_extent(struct arena *a, struct arena_record *r, uint32_t i, cons
 	rc = lock_take(a, 0);
 	if (rc)
 		return rc;
-	rc = take_extent(a, &record_slots(r)[i], p->total);
+	rc = take_extent(a, &record_slots(r)[i], p);
 	lock_give(a, 0);
 	return rc;
 }
@@ -64,10 +68,13 @@ static const uint8_t *base_of(struct arena *a, struct arena_record *r, const str
 			      const struct slot_plan *p)
 {
 	uint32_t newest = (uint32_t)(r->commit & 0xff);
-	const struct arena_slot *s = r->commit && newest < r->slots ? slot_of(a, r, newest) : NULL;
+	const struct arena_slot *s;
 	struct slot_plan ps;
 
-	if (!c->changed || !c->base || !p->map_at || !s)
+	if (!c->changed || !c->base || !p->map_at)
+		return NULL;
+	s = r->commit && newest < r->slots ? slot_of(a, r, newest) : NULL;
+	if (!s)
 		return NULL;
 	if (s->version != c->base || r->commit >> 8 != c->base || s->sum != c->base_sum)
 		return NULL;
@@ -90,19 +97,32 @@ static int write_version(struct arena *a, struct arena_record *r, uint32_t i, st
 	if (!base && p->how == ARENA_DIRTY)
 		p->how = ARENA_WHOLE;
 	slot_write_head(slot, p, c);
-	stream_open(&stream, c->vars, c->pads, c->n);
-	if (p->map_at)
+	if (!p->map_at) {
+		blocks_write(slot, p, c);
+	} else {
+		stream_open(&stream, c->vars, c->pads, c->n);
 		share_open(a, r, i, c, p, &share);
-	if (p->map_at && !share.to.area[i])
-		return -EPROTO;
-	if (base)
-		blocks_update(slot, p, &stream, &share, base, c->changed);
-	else if (p->map_at)
-		blocks_share(slot, p, &stream, &share);
-	else
-		blocks_write(slot, p, &stream);
+		if (!share.to.area[i])
+			return -EPROTO;
+		if (base)
+			blocks_update(slot, p, &stream, &share, base, c->changed);
+		else
+			blocks_share(slot, p, &stream, &share);
+	}
 	slot_seal(slot, p, c->seed);
 	return 0;
+}
+
+/* From here on the slot has no version. Nothing that is written into it afterwards may be seen before this: stores
+ * keep their order behind a fence, but those past the caches only behind an exchange. */
+static void clear_version(struct arena_slot *s, const struct slot_plan *p)
+{
+	if (FENCES && !blocks_streamed(p)) {
+		store_relaxed(&s->version, 0);
+		__atomic_thread_fence(__ATOMIC_RELEASE);
+	} else {
+		__atomic_exchange_n(&s->version, 0, __ATOMIC_SEQ_CST);
+	}
 }
 
 /* *version 0: the next. */
@@ -131,7 +151,7 @@ static int commit_locked(struct arena *a, const struct key *k, struct slot_plan 
 	s = slot_of(a, r, i);
 	if (!s)
 		return -EPROTO;
-	__atomic_exchange_n(&s->version, 0, __ATOMIC_SEQ_CST); /* before anything in it changes */
+	clear_version(s, p);
 	c->seed = k->hash ^ *version;
 	rc = write_version(a, r, i, p, c);
 	if (rc)
@@ -146,16 +166,19 @@ static int commit(struct arena *a, const char *name, struct content *c, uint64_t
 {
 	struct slot_plan plan;
 	struct key k;
+	uint32_t lock;
 	int rc = a->read_only ? -EACCES : key_make(&k, name);
 
 	if (!rc)
 		rc = slot_plan(c, &plan);
-	if (!rc)
-		rc = lock_take(a, lock_of(k.hash));
+	if (rc)
+		return rc;
+	lock = lock_of(k.hash);
+	rc = lock_take(a, lock);
 	if (rc)
 		return rc;
 	rc = commit_locked(a, &k, &plan, c, version);
-	lock_give(a, lock_of(k.hash));
+	lock_give(a, lock);
 	return rc;
 }
 

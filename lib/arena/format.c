@@ -7,30 +7,24 @@
 
 #include "lib/arena/block.h"
 
-static const struct type {
-	const char *name;
-	uint32_t size;
-} types[ARENA_TYPES] = {
-	[ARENA_I8] = {"i8", 1},     [ARENA_U8] = {"u8", 1},     [ARENA_I16] = {"i16", 2},   [ARENA_U16] = {"u16", 2},
-	[ARENA_I32] = {"i32", 4},   [ARENA_U32] = {"u32", 4},   [ARENA_I64] = {"i64", 8},   [ARENA_U64] = {"u64", 8},
-	[ARENA_F32] = {"f32", 4},   [ARENA_F64] = {"f64", 8},   [ARENA_F80] = {"f80", 16},  [ARENA_F128] = {"f128", 16},
-	[ARENA_C32] = {"c32", 8},   [ARENA_C64] = {"c64", 16},  [ARENA_C80] = {"c80", 32},  [ARENA_C128] = {"c128", 32},
-	[ARENA_BOOL] = {"bool", 1}, [ARENA_CHAR] = {"char", 1}, [ARENA_BYTES] = {"bytes", 1},
+const uint8_t arena_type_sizes[ARENA_TYPES] = {
+	[ARENA_I8] = 1,   [ARENA_U8] = 1,    [ARENA_I16] = 2,  [ARENA_U16] = 2,  [ARENA_I32] = 4,  [ARENA_U32] = 4,
+	[ARENA_I64] = 8,  [ARENA_U64] = 8,   [ARENA_F32] = 4,  [ARENA_F64] = 8,  [ARENA_F80] = 16, [ARENA_F128] = 16,
+	[ARENA_C32] = 8,  [ARENA_C64] = 16,  [ARENA_C80] = 32, [ARENA_C128] = 32,
+	[ARENA_BOOL] = 1, [ARENA_CHAR] = 1,  [ARENA_BYTES] = 1,
 };
 
-uint32_t arena_type_size(uint32_t type)
-{
-	return type < ARENA_TYPES ? types[type].size : 0;
-}
+static const char *const names[ARENA_TYPES] = {
+	[ARENA_I8] = "i8",     [ARENA_U8] = "u8",     [ARENA_I16] = "i16",    [ARENA_U16] = "u16",
+	[ARENA_I32] = "i32",   [ARENA_U32] = "u32",   [ARENA_I64] = "i64",    [ARENA_U64] = "u64",
+	[ARENA_F32] = "f32",   [ARENA_F64] = "f64",   [ARENA_F80] = "f80",    [ARENA_F128] = "f128",
+	[ARENA_C32] = "c32",   [ARENA_C64] = "c64",   [ARENA_C80] = "c80",    [ARENA_C128] = "c128",
+	[ARENA_BOOL] = "bool", [ARENA_CHAR] = "char", [ARENA_BYTES] = "bytes",
+};
 
 const char *arena_type_name(uint32_t type)
 {
-	return type < ARENA_TYPES && types[type].name ? types[type].name : "?";
-}
-
-uint64_t arena_table_at(uint32_t table)
-{
-	return ARENA_INDEX + 4 * (uint64_t)ARENA_TABLE0 * ((UINT64_C(1) << table) - 1);
+	return type < ARENA_TYPES && names[type] ? names[type] : "?";
 }
 
 /* A key takes two units at the least, so a heap of n units has n / 2 keys at the most: they fill a quarter of the
@@ -52,13 +46,6 @@ uint64_t arena_heap_at(uint64_t heap_bytes)
 uint64_t arena_file_bytes(uint64_t heap_bytes)
 {
 	return arena_heap_at(heap_bytes) + heap_bytes;
-}
-
-size_t arena_record_bytes(uint32_t slots, uint32_t name_bytes)
-{
-	size_t bytes = sizeof(struct arena_record) + slots * sizeof(struct arena_extent) + name_bytes;
-
-	return (bytes + ARENA_LINE - 1) & ~(size_t)(ARENA_LINE - 1);
 }
 
 uint64_t arena_hash(const void *data, size_t bytes, uint64_t seed)

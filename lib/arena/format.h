@@ -186,7 +186,11 @@ enum arena_type {
 };
 
 /* Size of one element, 0 for an unknown type; its name ("f64"), "?" for an unknown one. */
-uint32_t arena_type_size(uint32_t type);
+extern const uint8_t arena_type_sizes[ARENA_TYPES];
+static inline uint32_t arena_type_size(uint32_t type)
+{
+	return type < ARENA_TYPES ? arena_type_sizes[type] : 0;
+}
 const char *arena_type_name(uint32_t type);
 
 /* Offset of the heap in the file, and the file's length. */
@@ -197,10 +201,18 @@ uint64_t arena_file_bytes(uint64_t heap_bytes);
 uint32_t arena_tables(uint64_t heap_bytes);
 
 /* Offset in the file of a table of the index. */
-uint64_t arena_table_at(uint32_t table);
+static inline uint64_t arena_table_at(uint32_t table)
+{
+	return ARENA_INDEX + 4 * (uint64_t)ARENA_TABLE0 * ((UINT64_C(1) << table) - 1);
+}
 
 /* Bytes of a record with so many slots and so long a name. */
-size_t arena_record_bytes(uint32_t slots, uint32_t name_bytes);
+static inline size_t arena_record_bytes(uint32_t slots, uint32_t name_bytes)
+{
+	size_t bytes = sizeof(struct arena_record) + slots * sizeof(struct arena_extent) + name_bytes;
+
+	return (bytes + ARENA_LINE - 1) & ~(size_t)(ARENA_LINE - 1);
+}
 
 uint64_t arena_hash(const void *data, size_t bytes, uint64_t seed);
 

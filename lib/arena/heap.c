@@ -38,10 +38,10 @@ static int back_up_to(struct arena *a, uint64_t end)
 	return 0;
 }
 
-static int cut(struct arena *a, uint64_t bytes, uint64_t align, uint64_t *at)
+static int cut(struct arena *a, uint64_t bytes, uint64_t align, uint64_t inner, uint64_t *at)
 {
 	struct arena_header *h = a->head;
-	uint64_t from = round_up(load_relaxed(&h->free_at), align), end = load_relaxed(&h->free_end);
+	uint64_t from = round_up(load_relaxed(&h->free_at) + inner, align) - inner, end = load_relaxed(&h->free_end);
 
 	if (end > a->heap_bytes || from > end || end - from < bytes)
 		return -ENOSPC;
@@ -115,18 +115,18 @@ static int next_run(struct arena *a, uint64_t limit)
 	return 0;
 }
 
-int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t *at)
+int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t inner, uint64_t *at)
 {
 	int rc;
 
 	if (bytes > a->heap_bytes)
 		return -ENOSPC;
-	if (cut(a, bytes, align, at) == 0)
+	if (cut(a, bytes, align, inner, at) == 0)
 		return 0;
 	rc = next_run(a, a->heap_bytes);
-	if (rc || cut(a, bytes, align, at) == 0)
+	if (rc || cut(a, bytes, align, inner, at) == 0)
 		return rc;
 	/* no more memory may be had, but some that was had may be free */
 	rc = next_run(a, load_relaxed(&a->head->backed));
-	return rc ? rc : cut(a, bytes, align, at);
+	return rc ? rc : cut(a, bytes, align, inner, at);
 }

@@ -12,7 +12,7 @@ static uint32_t *table_base(struct arena *a, uint32_t table)
 }
 
 /* The record that a bucket's word names; NULL when it names none. */
-static struct arena_record *record_of(struct arena *a, uint32_t word)
+static inline struct arena_record *record_of(struct arena *a, uint32_t word)
 {
 	uint64_t at = ((uint64_t)word - 1) * ARENA_UNIT;
 	struct arena_record *r;
@@ -37,18 +37,21 @@ static int is_key(struct arena_record *r, const struct key *k)
 	       memcmp(record_name(r), k->name, k->bytes) == 0;
 }
 
-/* The bucket of a key in a table, and its record; -1 if it is not there. *room: a bucket that it could be put
- * into. Each bucket is read once: without lock 0 the table may be given up and emptied at any moment. */
-static int64_t probe(struct arena *a, uint32_t table, const struct key *k, int64_t *room, struct arena_record **found)
+/* The bucket of a key in a table, and its record; -1 if it is not there. *room (may be NULL): a bucket that it could
+ * be put into. Each bucket is read once: without lock 0 the table may be given up and emptied at any moment. */
+static inline __attribute__((always_inline)) int64_t probe(struct arena *a, uint32_t table, const struct key *k,
+							   int64_t *room, struct arena_record **found)
 {
 	uint64_t mask = table_buckets(table) - 1, i, b = k->hash & mask;
+	const uint32_t *base = table_base(a, table);
 	struct arena_record *r;
 	uint32_t word;
 
-	*room = -1;
+	if (room)
+		*room = -1;
 	for (i = 0; i <= mask; i++, b = (b + 1) & mask) {
-		word = load_acquire(&table_base(a, table)[b]);
-		if (*room < 0 && (word == ARENA_BUCKET_EMPTY || word == ARENA_BUCKET_GONE))
+		word = load_acquire(&base[b]);
+		if (room && *room < 0 && (word == ARENA_BUCKET_EMPTY || word == ARENA_BUCKET_GONE))
 			*room = (int64_t)b;
 		if (word == ARENA_BUCKET_EMPTY)
 			break;
@@ -72,11 +75,10 @@ struct arena_record *index_find(struct arena *a, const struct key *k)
 {
 	struct arena_record *found = NULL;
 	uint32_t moves;
-	int64_t room;
 
 	do
 		moves = load_acquire(&a->head->moves);
-	while (probe(a, index_table(a), k, &room, &found) < 0 && moves != load_acquire(&a->head->moves));
+	while (probe(a, index_table(a), k, NULL, &found) < 0 && moves != load_acquire(&a->head->moves));
 	return found;
 }
 
@@ -131,7 +133,7 @@ static int make_record(struct arena *a, const struct key *k, uint8_t slots, uint
 {
 	size_t bytes = arena_record_bytes(slots, k->bytes);
 	struct arena_record *r;
-	int rc = heap_take(a, bytes, ARENA_UNIT, at);
+	int rc = heap_take(a, bytes, ARENA_UNIT, 0, at);
 
 	if (rc)
 		return rc;
@@ -183,12 +185,12 @@ static int widen(struct arena *a, const struct key *k, uint8_t slots, struct are
 {
 	struct arena_record *old = NULL, *now;
 	uint64_t at;
-	int64_t b, room;
+	int64_t b;
 	int rc = make_record(a, k, slots, &at);
 
 	if (rc)
 		return rc;
-	b = probe(a, index_table(a), k, &room, &old);
+	b = probe(a, index_table(a), k, NULL, &old);
 	if (b < 0 || old->slots > slots)
 		return -EPROTO;
 	now = (struct arena_record *)(void *)(a->heap + at);
@@ -216,13 +218,13 @@ int index_remove(struct arena *a, const struct key *k)
 	struct arena_header *h = a->head;
 	struct arena_record *r = NULL;
 	uint32_t table;
-	int64_t b, room;
+	int64_t b;
 	int rc = lock_take(a, 0);
 
 	if (rc)
 		return rc;
 	table = index_table(a);
-	b = probe(a, table, k, &room, &r);
+	b = probe(a, table, k, NULL, &r);
 	if (b >= 0) {
 		store_release(&r->commit, 0);
 		store_release(&table_base(a, table)[b], ARENA_BUCKET_GONE);

@@ -14,6 +14,18 @@
 #define store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define store_relaxed(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 
+/* The thread sanitizer does not know fences. */
+#if !defined(__SANITIZE_THREAD__) && defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define FENCES 0
+#else
+#define FENCES 1
+#endif
+
 static inline uint64_t round_up(uint64_t n, uint64_t to)
 {
 	return (n + to - 1) & ~(to - 1);
@@ -41,8 +53,17 @@ static inline char *record_name(struct arena_record *r)
 /* -EINVAL: too long, or none. */
 int key_make(struct key *k, const char *name);
 
-/* A slot's memory, NULL if it has none (or an impossible one), and how long it is. */
-uint8_t *extent_at(struct arena *a, struct arena_record *r, uint32_t slot);
+/* A slot's memory, NULL if it has none (or an impossible one). */
+static inline uint8_t *extent_at(struct arena *a, struct arena_record *r, uint32_t slot)
+{
+	const struct arena_extent *e = &record_slots(r)[slot];
+
+	if (e->length < sizeof(struct arena_slot) || e->length > a->heap_bytes || e->at > a->heap_bytes - e->length ||
+	    e->at % ARENA_LINE)
+		return NULL;
+	return a->heap + e->at;
+}
+
 static inline struct arena_slot *slot_of(struct arena *a, struct arena_record *r, uint32_t slot)
 {
 	return (struct arena_slot *)(void *)extent_at(a, r, slot);
@@ -58,7 +79,13 @@ static inline uint32_t record_keep(const struct arena_record *r)
 }
 
 /* The slot to write next. The versions in all others are kept. The caller holds the key's lock. */
-uint32_t slot_idle(struct arena *a, struct arena_record *r);
+uint32_t idle_of_many(struct arena *a, struct arena_record *r);
+static inline uint32_t slot_idle(struct arena *a, struct arena_record *r)
+{
+	if (r->slots == 2)
+		return r->commit && (r->commit & 0xff) == 0;
+	return idle_of_many(a, r);
+}
 
 /* ---- arena.c ---- */
 
@@ -68,7 +95,10 @@ void arena_boot(uint64_t boot[2]);
 /* ---- lock.c ---- */
 
 /* The lock of a key (never lock 0 or ARENA_LOCK_ASKS). */
-uint32_t lock_of(uint64_t hash);
+static inline uint32_t lock_of(uint64_t hash)
+{
+	return 1 + (uint32_t)(hash >> 40) % (ARENA_LOCK_COUNT - 2);
+}
 /* 0, -EDEADLK, -ETIMEDOUT, -EPROTO. The death of a holder hands the lock on; everything that locks guard is
  * whole at every instruction, so there is nothing to repair. */
 int lock_take(struct arena *a, uint32_t lock);
@@ -78,9 +108,10 @@ void lock_make_all(void *area);
 
 /* ---- heap.c: the caller holds lock 0 ---- */
 
-/* Find room for bytes (a multiple of ARENA_LINE) at a multiple of align, backed by memory. Whoever takes it puts
- * it where the index reaches it before the lock is given back, or it is free again. -ENOSPC, -ENOMEM. */
-int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t *at);
+/* Find room for bytes (a multiple of ARENA_LINE), backed by memory, of which the byte at `inner` lies at a multiple
+ * of align. Whoever takes it puts it where the index reaches it before the lock is given back, or it is free again.
+ * -ENOSPC, -ENOMEM. */
+int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t inner, uint64_t *at);
 
 /* Obtain memory for a part of the mapping (page-aligned) now, when it can still be refused: once /dev/shm is full,
  * the first touch of a page would be a SIGBUS. Needs no lock. -ENOSPC. */
@@ -107,6 +138,8 @@ static inline uint64_t table_buckets(uint32_t table)
 
 /* ---- slot.c: the layout of one version, in the arena or in a copy of it ---- */
 
+#define PLAN_NAMES 16
+
 struct slot_plan {
 	uint64_t data_bytes;
 	uint64_t blocks;  /* that have a checksum each; 0: all are under one */
@@ -115,6 +148,7 @@ struct slot_plan {
 	uint64_t data_at; /* data, from the slot's beginning */
 	uint64_t total;
 	uint8_t block_shift, how;
+	uint8_t name_bytes[PLAN_NAMES]; /* of slot_plan(): the lengths of the first names, so that they are measured once */
 };
 
 /* What a version is made of. */
@@ -196,8 +230,17 @@ void share_open(struct arena *a, struct arena_record *r, uint32_t own, const str
 
 /* Have any versions besides that in slot `own` blocks that c must not lie upon? Then share_leave() before it is
  * used. */
-int share_blocked(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
-		  const struct slot_plan *p);
+int share_blocks(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
+		 const struct slot_plan *p);
+static inline int share_blocked(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
+				const struct slot_plan *p)
+{
+	const struct arena_slot *other = r->slots == 2 ? slot_of(a, r, 1 - own) : NULL;
+
+	if (other && other->how == ARENA_PLAIN) /* nearly always: it has no map */
+		return 0;
+	return share_blocks(a, r, own, c, p);
+}
 
 /* Bring what the versions of other slots have in this one into other slots. Its own version is gone. A death at
  * any instruction leaves each version whole. */
@@ -206,7 +249,10 @@ void share_leave(struct arena *a, struct arena_record *r, uint32_t slot);
 /* ---- blocks.c: the data of one version ---- */
 
 /* Write the data, with their block sums, into the version's own slot. */
-void blocks_write(uint8_t *slot, const struct slot_plan *p, struct stream *s);
+void blocks_write(uint8_t *slot, const struct slot_plan *p, const struct content *c);
+
+/* Do the data of such a version, in its own slot or not, go past the caches? */
+int blocks_streamed(const struct slot_plan *p);
 
 /* n blocks from block b on, to where they lie one after the other, and their checksums. */
 void blocks_put(uint8_t *to, struct stream *s, const struct slot_plan *p, uint64_t b, uint64_t n, uint64_t *sums,

@@ -11,18 +11,8 @@ int key_make(struct key *k, const char *name)
 		return -EINVAL;
 	k->name = name;
 	k->bytes = (uint8_t)length;
-	k->hash = arena_hash(name, length, 0);
+	k->hash = block_hash(name, length, 0);
 	return 0;
-}
-
-uint8_t *extent_at(struct arena *a, struct arena_record *r, uint32_t slot)
-{
-	const struct arena_extent *e = &record_slots(r)[slot];
-
-	if (e->length < sizeof(struct arena_slot) || e->length > a->heap_bytes || e->at > a->heap_bytes - e->length ||
-	    e->at % ARENA_LINE)
-		return NULL;
-	return a->heap + e->at;
 }
 
 uint64_t slot_version(struct arena *a, struct arena_record *r, uint32_t slot)
@@ -35,7 +25,7 @@ uint64_t slot_version(struct arena *a, struct arena_record *r, uint32_t slot)
 
 /* One whose writer died before it published it, else an empty one while fewer than keep + 1 versions are there,
  * else that with the oldest. */
-static uint32_t idle_of_many(struct arena *a, struct arena_record *r)
+uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 {
 	uint64_t version, oldest = UINT64_MAX, newest = r->commit >> 8;
 	uint32_t i, versions = 0, empty = UINT32_MAX, last = UINT32_MAX;
@@ -59,13 +49,6 @@ static uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 	if (empty != UINT32_MAX && (versions <= record_keep(r) || last == UINT32_MAX))
 		return empty;
 	return last != UINT32_MAX ? last : (r->commit & 0xff) == 0;
-}
-
-uint32_t slot_idle(struct arena *a, struct arena_record *r)
-{
-	if (r->slots == 2)
-		return r->commit && (r->commit & 0xff) == 0;
-	return idle_of_many(a, r);
 }
 
 uint64_t arena_newest(struct arena *a, const char *key, struct arena_record **record)

@@ -16,11 +16,6 @@ static pthread_mutex_t *lock_at(struct arena *a, uint32_t lock)
 	return (pthread_mutex_t *)(void *)(a->base + ARENA_LOCKS + (size_t)lock * ARENA_LINE);
 }
 
-uint32_t lock_of(uint64_t hash)
-{
-	return 1 + (uint32_t)(hash >> 40) % (ARENA_LOCK_COUNT - 2);
-}
-
 static int wait_for(pthread_mutex_t *m)
 {
 #if defined(__SANITIZE_THREAD__) /* gcc 12's does not know that a timed lock may be handed on by the dead */

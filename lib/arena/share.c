@@ -49,8 +49,8 @@ void share_open(struct arena *a, struct arena_record *r, uint32_t own, const str
 			admit(sh, slot, &ps, i);
 }
 
-int share_blocked(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
-		  const struct slot_plan *p)
+int share_blocks(struct arena *a, struct arena_record *r, uint32_t own, const struct content *c,
+		 const struct slot_plan *p)
 {
 	int fits = extent_at(a, r, own) && record_slots(r)[own].length >= p->total;
 	const uint8_t *slot;

@@ -56,6 +56,11 @@ uint64_t arena_offsets(const struct arena_var *vars, const uint32_t *pads, size_
 	return data;
 }
 
+static size_t name_length(const struct slot_plan *p, const struct content *c, size_t i)
+{
+	return i < PLAN_NAMES ? p->name_bytes[i] : c->vars[i].name ? strlen(c->vars[i].name) : 0;
+}
+
 int slot_plan(const struct content *c, struct slot_plan *p)
 {
 	uint64_t data = 0, names = 0, at;
@@ -71,6 +76,8 @@ int slot_plan(const struct content *c, struct slot_plan *p)
 			return -EINVAL;
 		if (add_var(&data, v->count, v->type, c->pads ? c->pads[i] : 0, &at) != 0)
 			return -EINVAL;
+		if (i < PLAN_NAMES)
+			p->name_bytes[i] = (uint8_t)length;
 		names += length;
 	}
 	lay(c->n, names, data, data > BLOCKED_FROM ? BLOCK_SHIFT : 0, c->how, p);
@@ -84,6 +91,7 @@ void slot_write_head(uint8_t *slot, const struct slot_plan *p, const struct cont
 	char *name = (char *)(d + c->n);
 	size_t i, length;
 
+	memset(slot + p->sums_at - 8, 0, 8); /* what the names leave of it stays so */
 	s->time_ns = c->time_ns;
 	s->incarnation = c->incarnation;
 	s->vars = (uint16_t)c->n;
@@ -93,27 +101,27 @@ void slot_write_head(uint8_t *slot, const struct slot_plan *p, const struct cont
 	for (i = 0; i < c->n; i++) {
 		const struct arena_var *v = &c->vars[i];
 
-		length = v->name ? strlen(v->name) : 0;
+		length = name_length(p, c, i);
 		d[i] = (struct arena_desc){v->count, (uint8_t)v->type, (uint8_t)length, 0, c->pads ? c->pads[i] : 0};
 		if (length)
 			memcpy(name, v->name, length);
 		name += length;
 	}
-	memset(name, 0, p->sums_at - (uint64_t)((uint8_t *)name - slot));
 }
 
 static uint64_t head_sum(const uint8_t *slot, const struct slot_plan *p, uint64_t seed)
 {
 	uint64_t end = p->block_shift ? p->data_at : p->total;
 
-	return arena_hash(slot + SUM_FROM, end - SUM_FROM, seed);
+	return block_hash(slot + SUM_FROM, end - SUM_FROM, seed);
 }
 
 void slot_seal(uint8_t *slot, const struct slot_plan *p, uint64_t seed)
 {
 	uint64_t end = p->map_at ? p->map_at + p->blocks : p->sums_at + 8 * p->blocks;
 
-	memset(slot + end, 0, p->data_at - end);
+	if (p->data_at > end)
+		memset(slot + end, 0, p->data_at - end);
 	((struct arena_slot *)(void *)slot)->sum = head_sum(slot, p, seed);
 }
 
@@ -169,7 +177,7 @@ int slot_like(const uint8_t *slot, const struct slot_plan *p, const struct conte
 	for (i = 0; i < c->n; name += d[i].name_bytes, i++) {
 		const struct arena_var *v = &c->vars[i];
 
-		length = v->name ? strlen(v->name) : 0;
+		length = name_length(pc, c, i);
 		if (d[i].count != v->count || d[i].type != v->type || d[i].pad != (c->pads ? c->pads[i] : 0) ||
 		    d[i].name_bytes != length || memcmp(name, v->name ? v->name : "", length) != 0)
 			return 0;

@@ -145,6 +145,28 @@ static void variables_are_found_by_name_and_else_by_their_place(void)
 	arena_unmap(a);
 }
 
+/* Each has a name of another length, and they are asked for from the last to the first. */
+static void a_hundred_variables_of_one_version_keep_their_names(void)
+{
+	enum { N = 100 };
+	struct arena *a = fresh(1 << 20);
+	struct arena_var w[N], r[N];
+	uint32_t in[N], out[N] = {0};
+	char names[N][N + 2];
+
+	for (uint32_t i = 0; i < N; i++) {
+		memset(names[i], 'a' + (int)(i % 26), i + 1);
+		names[i][i + 1] = '\0';
+		in[i] = i + 1;
+		w[i] = (struct arena_var){names[i], &in[i], 1, ARENA_U32};
+		r[N - 1 - i] = (struct arena_var){names[i], &out[i], 1, ARENA_U32};
+	}
+	CU_ASSERT_EQUAL(arena_put(a, "key", w, N, NULL), 0);
+	CU_ASSERT_EQUAL(arena_get(a, "key", r, N, 0, NULL, NULL), 0);
+	CU_ASSERT_EQUAL(memcmp(in, out, sizeof in), 0);
+	arena_unmap(a);
+}
+
 static void versions_grow_by_one_and_a_steady_value_takes_no_new_room(void)
 {
 	struct arena *a = fresh(1 << 20);
@@ -455,6 +477,7 @@ static const struct test tests[] = {
 	{"a variable that differs is named and nothing is written",
 	 a_variable_that_differs_is_named_and_nothing_is_written},
 	{"variables are found by name and else by their place", variables_are_found_by_name_and_else_by_their_place},
+	{"a hundred variables of one version keep their names", a_hundred_variables_of_one_version_keep_their_names},
 	{"versions grow by one and a steady value takes no new room",
 	 versions_grow_by_one_and_a_steady_value_takes_no_new_room},
 	{"a value may grow and shrink within the budget for ever",

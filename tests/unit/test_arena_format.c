@@ -168,12 +168,33 @@ static void a_record_and_a_small_version(void)
 	arena_unmap(a);
 }
 
+/* Three bytes and a number; before them, in the same slots, longer names and nothing but ones. */
+static void nothing_of_an_older_version_shows_in_the_gaps(void)
+{
+	struct arena *a = fresh(ARENA_HEAP_MIN);
+	uint8_t ones[16];
+	uint64_t n = 7;
+	struct arena_var before[] = {{"longer", ones, 8, ARENA_BYTES}, {"n", ones + 8, 1, ARENA_U64}};
+	struct arena_var now[] = {{"x", ones, 3, ARENA_BYTES}, {"n", &n, 1, ARENA_U64}};
+	static const uint8_t names[] = {'x', 'n', 0, 0, 0, 0, 0, 0}, data[] = {255, 255, 255, 0, 0, 0, 0, 0, 7};
+	const uint8_t *slot = a->base + 81920 + 128;
+
+	memset(ones, 255, sizeof ones);
+	CU_ASSERT_EQUAL(arena_put(a, "key", before, 2, NULL), 0);
+	CU_ASSERT_EQUAL(arena_put(a, "key", before, 2, NULL), 0);
+	CU_ASSERT_EQUAL(arena_put(a, "key", now, 2, NULL), 0);
+	IS(slot, 8, 3);
+	CU_ASSERT_EQUAL(memcmp(slot + 40 + 2 * 16, names, sizeof names), 0);
+	CU_ASSERT_EQUAL(memcmp(slot + 40 + 2 * 16 + 8, data, sizeof data), 0);
+	arena_unmap(a);
+}
+
 static void a_large_version_has_a_sum_for_each_block(void)
 {
 	struct arena *a = fresh(1 << 20);
 	uint8_t *x = calloc(1, 40000);
 	struct arena_var v = {"x", x, 40000, ARENA_BYTES};
-	const uint8_t *slot = a->heap + 4096, *sums = slot + 64, *data = slot + 64 + 10 * 8 + 48;
+	const uint8_t *data = a->heap + 4096, *slot = data - 192, *sums = slot + 64; /* the data begin with a page */
 
 	for (size_t i = 0; i < 40000; i++)
 		x[i] = (uint8_t)(i * 31 >> 3);
@@ -247,6 +268,7 @@ static const struct test tests[] = {
 	{"the mailbox holds four asks of 512 bytes", the_mailbox_holds_four_asks_of_512_bytes},
 	{"every part follows from the size of the heap", every_part_follows_from_the_size_of_the_heap},
 	{"a record and a small version", a_record_and_a_small_version},
+	{"nothing of an older version shows in the gaps", nothing_of_an_older_version_shows_in_the_gaps},
 	{"a large version has a sum for each block", a_large_version_has_a_sum_for_each_block},
 	{"protected regions have pads and a map", protected_regions_have_pads_and_a_map},
 };
