@@ -83,6 +83,8 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "cpa_start": (c_int, _P),
     "cpa_stop": (c_int, _P),
     "cpa_register": (c_int, _P, _S, c_double),
+    "cpa_version_of": (c_int64, _P, _S, _S),
+    "cpa_version_within": (c_int64, _P, _S, _S, c_double),
     "cpa_save": (c_int, _P, _S),
     "cpa_load": (c_int, _P, _S),
 }
