@@ -138,7 +138,8 @@ static void without_a_lease_nothing_is_frozen(void)
 	tear_down(&w);
 }
 
-static void the_jobs_are_frozen_at_the_deadline_and_not_before(void)
+/* How long after the deadline the jobs stand still. */
+static int64_t lateness(void)
 {
 	struct world w;
 	set_up(&w);
@@ -149,10 +150,20 @@ static void the_jobs_are_frozen_at_the_deadline_and_not_before(void)
 	struct fence_shared *s = look_into(&w);
 	CU_ASSERT(await_fenced(&w, true));
 	CU_ASSERT(atomic_load(&s->fenced_at) >= deadline);
-	CU_ASSERT(late >= 0 && late < 500 * NS_PER_MS); /* woken, not by its look every second */
 	printf("    frozen %.1f ms after the deadline\n", (double)late / 1e6);
 	munmap(s, sizeof *s);
 	tear_down(&w);
+	return late;
+}
+
+static void the_jobs_are_frozen_at_the_deadline_and_not_before(void)
+{
+	int64_t late = lateness();
+	/* woken, not by its look every second, which comes 800 ms after each of these deadlines; a busy machine gets
+	 * another chance */
+	for (int i = 0; i < 4 && late >= 500 * NS_PER_MS; i++)
+		late = lateness();
+	CU_ASSERT(late >= 0 && late < 500 * NS_PER_MS);
 }
 
 /* An agent of its own that sets a deadline and then hangs or dies. */
