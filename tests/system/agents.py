@@ -35,6 +35,14 @@ def wait_until(predicate, timeout, what):
         time.sleep(0.02)
 
 
+def ended(process, timeout):
+    """The exit status of a command in the background that is to end in time."""
+    try:
+        return process.wait(timeout * SLOW)
+    except subprocess.TimeoutExpired:
+        raise Timeout("still running after %g s: %s" % (timeout * SLOW, process.args)) from None
+
+
 def children(pid):
     with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
         return [int(word) for word in f.read().split()]
@@ -77,7 +85,8 @@ class Agent:
         """Start it, with the options of its last start where none are given, and wait until it answers."""
         self.options = options or self.options
         argv = [os.path.join(BUILD, "cpagentd"), "--name", self.agent_name, "--state", self.state_dir]
-        argv += as_arguments({"save": 0, "update": "1s", "lease": "2s", **self.options})
+        # a busy machine holds nobody's lease up; who waits for one to run out says how long it is
+        argv += as_arguments({"save": 0, "update": "1s", "lease": "%ds" % (2 * SLOW), **self.options})
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(argv, cwd="/"), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, env=env, preexec_fn=os.setpgrp)
@@ -176,6 +185,10 @@ class Agent:
         return self.cli("run", "--detach", *args, **how).stdout.strip()
 
     # ---- what it says ----
+
+    def lines(self, job):
+        """What a job has said so far, as lines; one that it has not finished is left out."""
+        return self.cli("logs", job).stdout.split("\n")[:-1]
 
     def job(self, name):
         """A job as `ps -a` shows it; None when there is none. Of several of one name, the live one."""

@@ -3,7 +3,7 @@ import os
 import signal
 
 import ticks
-from agents import wait_until
+from agents import SLOW, ended, wait_until
 from harness import test
 
 
@@ -64,7 +64,7 @@ def a_foreground_run_goes_on_when_its_agent_is_restarted(c, n1):
     n1.agent_kill()
     n1.agent_start()
     open(go, "w").close()
-    out, _ = fg.communicate(timeout=20)
+    out, _ = fg.communicate(timeout=20 * SLOW)
     assert (fg.returncode, out) == (4, "after\n"), (fg.returncode, out)
 
 
@@ -73,7 +73,7 @@ def a_job_outlives_the_command_that_started_it(c, n1):
     fg = n1.popen("run", "--name", "orphan", "--", "sh", "-c", "echo up; exec sleep 1000")
     assert fg.stdout.readline() == "up\n"
     n1.tell(fg, signal.SIGKILL)
-    fg.wait(10)
+    ended(fg, 10)
     assert n1.job("orphan")["state"] == "running"
 
 

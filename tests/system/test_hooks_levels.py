@@ -3,10 +3,11 @@ carried up arrives, whatever becomes of the program."""
 import glob
 import os
 
-from agents import BUILD, wait_until
+from agents import BUILD, SLOW, wait_until
 from harness import test
 
 KEYED = os.path.join(BUILD, "tests/system/jobs/keyed")
+LONG = 30 * SLOW  # seconds that a program waits for what is to come
 ENDINGS = {"returned": [], "exited": ["_exit", 0], "failed": ["exit", 3], "killed": ["kill"]}
 
 
@@ -29,7 +30,7 @@ def run(node, name, *steps, **options):
 
 
 def said(node, name, what=None):
-    lines = [line.split() for line in node.cli("logs", name).stdout.splitlines()]
+    lines = [line.split() for line in node.lines(name)]
     return [line[1:] for line in lines if what in (None, line[0])]
 
 
@@ -65,8 +66,8 @@ def raise_flag(c, name):
 
 @test
 def a_version_is_read_from_the_level_named(c, top, mid, n1, n2):
-    run(n1, "named", "checkpoint", "state", 1, 1000, 3, "wait", "state", 3, 20, "until", flag(c, "named"), "checkpoint",
-        "state", 2, 300000, 2, "wait", "state", 2, 20, "checkpoint", "state", 3, 10, 1, "fetch", "state", 2, 0, "fetch",
+    run(n1, "named", "checkpoint", "state", 1, 1000, 3, "wait", "state", 3, LONG, "until", flag(c, "named"), "checkpoint",
+        "state", 2, 300000, 2, "wait", "state", 2, LONG, "checkpoint", "state", 3, 10, 1, "fetch", "state", 2, 0, "fetch",
         "state", 3, 0, "fetch", "state", 0, 0, "restore", "state", "until", flag(c, "named.end"))
     wait_said(n1, "named", "wait")
     top.agent_stop()
@@ -84,7 +85,7 @@ def a_version_is_read_from_the_level_named(c, top, mid, n1, n2):
 
 @test
 def a_key_damaged_here_comes_from_the_level_above(c, top, mid, n1, n2):
-    run(n1, "spoiled", "checkpoint", "state", 1, 200000, 1, "checkpoint", "state", 2, 200000, 2, "wait", "state", 2, 20,
+    run(n1, "spoiled", "checkpoint", "state", 1, 200000, 1, "checkpoint", "state", 2, 200000, 2, "wait", "state", 2, LONG,
         "spoil", 1, 200000, "spoil", 2, 200000, "restore", "state", "fetch", "state", 0, 0, "recall", "state", 0, 200000,
         "until", flag(c, "spoiled"))
     found = wait_said(n1, "spoiled", "fetch")
@@ -97,7 +98,7 @@ def a_key_damaged_here_comes_from_the_level_above(c, top, mid, n1, n2):
 
 @test
 def a_key_that_is_not_there_is_3_and_a_sentence(c, top, mid, n1, n2):
-    run(n1, "absent", "fetch", "state", 2, 0, "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20, "fetch", "other", 2, 0,
+    run(n1, "absent", "fetch", "state", 2, 0, "checkpoint", "state", 1, 10, 2, "wait", "state", 2, LONG, "fetch", "other", 2, 0,
         "fetch", "state", 2, 7, "fetch", "state", 5, 0, "fetch", "state", 2, 1)
     wait_said(n1, "absent", "fetch", 5)
     results = said(n1, "absent", "fetch")
@@ -108,8 +109,8 @@ def a_key_that_is_not_there_is_3_and_a_sentence(c, top, mid, n1, n2):
 @test
 def the_file_is_the_users_alone_and_goes_with_the_job(c, top, mid, n1, n2):
     who = (1234, 1234, [])
-    n1.cli("run", "--detach", "--name", "owned", "--", KEYED, "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20, "fetch",
-           "state", 2, 0, "until", flag(c, "owned"), user=who)
+    n1.cli("run", "--detach", "--name", "owned", "--", KEYED, "checkpoint", "state", 1, 10, 2, "wait", "state", 2, LONG,
+           "fetch", "state", 2, 0, "until", flag(c, "owned"), user=who)
     found = wait_until(lambda: [line.split() for line in n1.cli("logs", "owned").stdout.splitlines() if "fetch" in line], 20,
                        "it has fetched")
     assert found[0][1:] == ["0", "1", "0", "1", "right"], found
@@ -127,8 +128,8 @@ def what_does_not_fit_the_nodes_memory_is_refused(c, top, mid, n1, n2):
     n2.agent_start(memory="8M", **options)
     c.wait_up(top, n2)
     try:
-        run(n2, "large", "checkpoint", "state", 1, 2000000, 2, "wait", "state", 2, 20, "fetch", "state", 2, 0, "checkpoint", "small",
-            1, 10, 2, "wait", "small", 2, 20, "fetch", "small", 2, 0)
+        run(n2, "large", "checkpoint", "state", 1, 2000000, 2, "wait", "state", 2, LONG, "fetch", "state", 2, 0,
+            "checkpoint", "small", 1, 10, 2, "wait", "small", 2, LONG, "fetch", "small", 2, 0)
         assert wait_said(n2, "large", "fetch", 2) == ["0", "1", "0", "1", "right"], said(n2, "large")
         refused = said(n2, "large", "fetch")[0]
         assert refused[0] == "-1" and "(--memory)" in refused, refused
@@ -140,7 +141,7 @@ def what_does_not_fit_the_nodes_memory_is_refused(c, top, mid, n1, n2):
 
 @test
 def a_restarted_agent_still_knows_where_the_keys_are(c, top, mid, n1, n2):
-    run(n1, "kept", "checkpoint", "state", 1, 1000, 2, "wait", "state", 2, 20, "until", flag(c, "kept"), "fetch", "state", 2, 0)
+    run(n1, "kept", "checkpoint", "state", 1, 1000, 2, "wait", "state", 2, LONG, "until", flag(c, "kept"), "fetch", "state", 2, 0)
     wait_said(n1, "kept", "wait")
     n1.agent_kill()
     n1.agent_start()
@@ -186,7 +187,7 @@ def what_was_asked_for_stays_there_though_its_job_has_ended_well(c, top, mid, n1
     mid.agent_start()  # it collects from everybody anew
     c.wait_up(top, mid)
     c.wait_up(top, n1)
-    run(n1, "marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)
+    run(n1, "marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, LONG)
     assert wait_said(n1, "marker", "wait") == ["0"]
     wait_until(lambda: os.path.exists(mid.path("/run/cpagent/store/jobs/%s/ended" % job)), 20, "it is known to have ended")
     assert keysets(mid, job), mid.tail()
@@ -207,12 +208,12 @@ def a_job_has_its_own_update_interval(c, top, mid, n1, n2):
 
 @test
 def a_job_that_is_carried_on_demand_only_is_left_out(c, top, mid, n1, n2):
-    run(n1, "quiet", "periodic", 2, "interval", 0.1, 0, "loop", flag(c, "quiet"), "state", 100, 1, "checkpoint", "state", 5, 100, 2,
-        "wait", "state", 2, 20)
+    run(n1, "quiet", "periodic", 2, "interval", 0.1, 0, "loop", flag(c, "quiet"), "state", 100, 1, "checkpoint", "state", 5,
+        100, 2, "wait", "state", 2, LONG)
     run(n1, "usual", "loop", flag(c, "quiet"), "state", 100, 1)
     mid.agent_kill()
     mid.agent_start()  # it collects from everybody anew …
-    run(n1, "marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)  # … when it hears of somebody
+    run(n1, "marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, LONG)  # … when it hears of somebody
     wait_until(lambda: keysets(mid, uuid(n1, "usual")), 20, "the other one's keys come by themselves")
     assert not keysets(mid, uuid(n1, "quiet"))
     raise_flag(c, "quiet")
@@ -253,10 +254,11 @@ def a_save_that_fails_is_an_error(c, top, mid, n1, n2):
 
 @test
 def a_process_restored_from_a_snapshot_still_reads_what_it_had_committed_after_it(c, top, mid, n1, n2):
-    others = [word for n in (1, 2, 3) for word in ("checkpoint", "other", n, 10, 2, "wait", "other", 2, 20)]
-    run(n1, "ahead", "checkpoint", "state", 1, 1000, 2, "wait", "state", 2, 20, "until", flag(c, "ahead"), *others, "restore",
-        "state", "fetch", "state", 2, 0, "recall", "state", 2, 1000, "checkpoint", "state", 2, 1000, 2, "wait", "state", 2, 20, "until",
-        flag(c, "ahead.end"), "checkpoint", "state", 3, 1000, 2, "wait", "state", 2, 20, "fetch", "state", 2, 0, mode="process")
+    others = [word for n in (1, 2, 3) for word in ("checkpoint", "other", n, 10, 2, "wait", "other", 2, LONG)]
+    run(n1, "ahead", "checkpoint", "state", 1, 1000, 2, "wait", "state", 2, LONG, "until", flag(c, "ahead"), *others,
+        "restore", "state", "fetch", "state", 2, 0, "recall", "state", 2, 1000, "checkpoint", "state", 2, 1000, 2, "wait",
+        "state", 2, LONG, "until", flag(c, "ahead.end"), "checkpoint", "state", 3, 1000, 2, "wait", "state", 2, LONG, "fetch",
+        "state", 2, 0, mode="process")
     wait_said(n1, "ahead", "wait")
     n1.cli("checkpoint", "ahead")
     raise_flag(c, "ahead")
@@ -272,7 +274,7 @@ def a_process_restored_from_a_snapshot_still_reads_what_it_had_committed_after_i
     assert wait_said(n2, "ahead", "recall") == ["0", "2", "right"], said(n2, "ahead")
     raise_flag(c, "ahead.end")  # it goes on behind what the earlier life had
     assert wait_said(n2, "ahead", "fetch", 2) == ["0", "4", "0", "3", "right"], said(n2, "ahead")
-    run(n2, "ahead.marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, 20)
+    run(n2, "ahead.marker", "checkpoint", "state", 1, 10, 2, "wait", "state", 2, LONG)
     wait_said(n2, "ahead.marker", "wait")
     assert len(keysets(mid, uuid(n2, "ahead"))) <= 2
 
@@ -280,7 +282,7 @@ def a_process_restored_from_a_snapshot_still_reads_what_it_had_committed_after_i
 @test
 def a_key_may_be_any_text(c, top, mid, n1, n2):
     odd = ["schlüssel → 鍵", "tab\tand\nnewline\x7f", "../../etc/passwd", "ä" * 127 + "x"]
-    steps = [word for name in odd for word in ("checkpoint", name, 4, 50, 2, "wait", name, 2, 20, "fetch", name, 2, 0)]
+    steps = [word for name in odd for word in ("checkpoint", name, 4, 50, 2, "wait", name, 2, LONG, "fetch", name, 2, 0)]
     run(n1, "odd", *steps)
     wait_said(n1, "odd", "fetch", len(odd))
     assert said(n1, "odd", "fetch") == [["0", "1", "0", "4", "right"]] * len(odd), said(n1, "odd")
@@ -290,7 +292,8 @@ def a_key_may_be_any_text(c, top, mid, n1, n2):
 @test
 def a_level_whose_copy_is_damaged_is_passed_over(c, top, mid, n1, n2):
     others = chunks_of(mid)  # which a later job with the same content would be said to be held by
-    run(n1, "rotten", "checkpoint", "state", 9, 200000, 3, "wait", "state", 3, 20, "until", flag(c, "rotten"), "fetch", "state", 2, 0)
+    run(n1, "rotten", "checkpoint", "state", 9, 200000, 3, "wait", "state", 3, LONG, "until", flag(c, "rotten"), "fetch",
+        "state", 2, 0)
     assert wait_said(n1, "rotten", "wait") == ["0"]
     chunks = chunks_of(mid) - others
     assert chunks
@@ -306,7 +309,7 @@ def a_level_whose_copy_is_damaged_is_passed_over(c, top, mid, n1, n2):
 
 @test
 def a_snapshot_while_a_program_reads_what_it_fetched_is_restored(c, top, mid, n1, n2):
-    run(n1, "reading", "checkpoint", "state", 1, 100000, 2, "wait", "state", 2, 20, "hold", "state", 2, "until",
+    run(n1, "reading", "checkpoint", "state", 1, 100000, 2, "wait", "state", 2, LONG, "hold", "state", 2, "until",
         flag(c, "reading"), "held", "state", "until", flag(c, "reading.end"), mode="process")
     assert wait_said(n1, "reading", "hold") == ["0", "0"], said(n1, "reading")
     n1.cli("checkpoint", "--level", "2", "reading")
@@ -318,7 +321,7 @@ def a_snapshot_while_a_program_reads_what_it_fetched_is_restored(c, top, mid, n1
 
 @test
 def a_level_beyond_the_top_is_the_top(c, top, mid, n1, n2):
-    run(n1, "beyond", "checkpoint", "state", 1, 100, 8, "wait", "state", 3, 20)
+    run(n1, "beyond", "checkpoint", "state", 1, 100, 8, "wait", "state", 3, LONG)
     assert wait_said(n1, "beyond", "wait") == ["0"]
     job = uuid(n1, "beyond")
     keys = n1.path("/run/cpagent/jobs/%s" % job)

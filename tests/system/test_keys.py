@@ -39,7 +39,7 @@ def key_of(n1, job):
 def a_job_killed_goes_on_from_its_keys_to_the_same_result(c, n1):
     out, plain = (os.path.join(c.shared, name) for name in ("heat.out", "plain.out"))
     subprocess.run(heat(300, plain) + ["--arena", c.dir], check=True, stdout=subprocess.DEVNULL)
-    n1.run("--name", "heat", "--mode", "keyed", "--", *heat(300, out, pace=10))
+    n1.run("--name", "heat", "--mode", "keyed", "--", *heat(300, out, pace=20))
     wait_until(lambda: "step 50\n" in n1.cli("logs", "heat").stdout, 20, "it has come to step 50")
     n1.cli("signal", "KILL", "heat")
     n1.wait_job("heat", 10, incarnation=1)

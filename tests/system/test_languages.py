@@ -46,7 +46,7 @@ def setup(cluster):
 
 
 def said(n1, job):
-    return n1.cli("logs", job).stdout.splitlines()
+    return n1.lines(job)
 
 
 def lines_of(n1, job, word):
@@ -115,7 +115,7 @@ def the_example_that_asks_for_a_snapshot_returns_twice(c, n1):
 
 @test
 def a_fortran_job_goes_on_from_its_keys_to_the_same_result(c, n1):
-    heat = [os.path.join(PLAIN, "hooks/examples/heat_fortran"), "200", "10000", "20"]
+    heat = [os.path.join(PLAIN, "hooks/examples/heat_fortran"), "200", "40000", "20"]
     out, plain = (os.path.join(c.shared, name) for name in ("heat.out", "plain.out"))
     subprocess.run([*heat, plain, c.dir], check=True, stdout=subprocess.DEVNULL)
     n1.run("--name", "heat", "--mode", "keyed", "--", *heat, out)

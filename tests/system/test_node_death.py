@@ -53,7 +53,7 @@ def a_program_with_keys_goes_on_elsewhere_to_the_same_result(c, top, n1, n2):
     heat = [HEAT, "--size", "64", "--steps", "500", "--every", "10", "--out"]
     out, plain = (os.path.join(c.shared, name) for name in ("heat.out", "plain.out"))
     subprocess.run([*heat, plain, "--arena", c.dir], check=True, stdout=subprocess.DEVNULL)
-    n1.run("--name", "heat", "--mode", "keyed", "--", *heat, out, "--pace", "10")
+    n1.run("--name", "heat", "--mode", "keyed", "--", *heat, out, "--pace", "20")
     wait_until(lambda: n1.job("heat")["keys"]["level"] >= 2, 20, "level 2 holds its keys")
     n1.pull_plug()
     n2.wait_job("heat", 15, incarnation=1, node=n2)

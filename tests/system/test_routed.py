@@ -15,7 +15,7 @@ def setup(cluster):
 
 
 def said(node, job):
-    return node.cli("logs", job).stdout.splitlines()
+    return node.lines(job)
 
 
 def far(node, job):

@@ -4,7 +4,7 @@ import re
 import struct
 import time
 
-from agents import BUILD, SLOW, wait_until
+from agents import BUILD, SLOW, ended, wait_until
 from harness import test
 
 ASKER, PROTECTOR, SNAPPER, TRACKER = (os.path.join(BUILD, "tests/system/jobs", name)
@@ -18,7 +18,7 @@ def setup(cluster):
 
 
 def said(n1, job):
-    return n1.cli("logs", job).stdout.splitlines()
+    return n1.lines(job)
 
 
 def start_tracker(n1, mode, *options):
@@ -182,11 +182,17 @@ def waiting_for_it(n1, job, *options):
     return waiting, arena
 
 
+def told_before_the_end(waiting):
+    """It failed, and not because the ten seconds were over that a job has to let go."""
+    status, error = ended(waiting, 20), waiting.stderr.read()
+    return status and "within 10 s" not in error
+
+
 @test
 def a_job_that_does_not_let_go_can_be_stopped_meanwhile(c, n1):
     waiting, _ = waiting_for_it(n1, "busy")
-    n1.cli("stop", "--grace", "0", "busy", timeout=5)
-    assert waiting.wait(8) == 1
+    n1.cli("stop", "--grace", "0", "busy")
+    assert told_before_the_end(waiting)
 
 
 @test
@@ -198,24 +204,24 @@ def who_waits_for_a_snapshot_of_a_job_that_ended_is_told(c, n1):
     wait_until(lambda: len(os.listdir(connections)) > before, 5, "the second one waits")
     n1.cli("ps")  # answered behind it
     n1.cli("signal", "KILL", "busy")
-    assert first.wait(8) == 1 and second.wait(8) == 1
+    assert told_before_the_end(first) and told_before_the_end(second)
 
 
 @test
 def an_agent_killed_while_a_job_was_to_let_go_takes_that_back_when_it_is_there_again(c, n1):
     waiting, arena = waiting_for_it(n1, "busy")
     n1.agent_kill()
-    assert waiting.wait(8) != 0
+    assert ended(waiting, 10) != 0
     assert give_up(arena)
     n1.agent_start()
     wait_until(lambda: not give_up(arena), 5, "it may take one again")
 
 
-@test(limit=8)
+@test
 def an_agent_that_is_stopped_does_not_wait_for_a_job_to_let_go(c, n1):
     waiting, arena = waiting_for_it(n1, "busy")
     assert n1.agent_term() == 0 and not give_up(arena)
-    waiting.wait(8)
+    assert told_before_the_end(waiting)
     n1.agent_start()
 
 
@@ -228,21 +234,23 @@ def an_interval_at_which_nothing_can_be_taken_is_one_line_of_history(c, n1):
 
 @test
 def a_program_is_told_how_often_its_job_has_failed(c, n1):
-    began = time.monotonic()
+    began, least = time.monotonic(), 0
     n1.run("--name", "fails", "--restart", "permanent", "--", TRACKER, "polite")
     assert mtbf(n1, "fails") == 0
     for incarnation in (1, 2):
+        runs = time.monotonic()
         time.sleep(0.5)
         n1.agent_kill()
         n1.agent_start()
+        least += time.monotonic() - runs
         n1.cli("signal", "KILL", "fails")
         n1.wait_job("fails", 10, state="running", incarnation=incarnation)
-        ran = (time.monotonic() - began) / incarnation
-        assert 0.25 * ran < mtbf(n1, "fails") <= ran, (mtbf(n1, "fails"), ran)
+        most, found = time.monotonic() - began, mtbf(n1, "fails")
+        assert least - 0.1 < found * incarnation <= most, (least, found, most)
     n1.cli("checkpoint", "fails")
     n1.cli("restore", "--force", "fails")  # no failure
     n1.wait_job("fails", 10, state="running", incarnation=3)
-    assert mtbf(n1, "fails") >= ran / 2, (mtbf(n1, "fails"), ran)
+    assert mtbf(n1, "fails") >= found, (mtbf(n1, "fails"), found)
 
 
 def mtbf(n1, job):

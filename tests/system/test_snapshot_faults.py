@@ -6,7 +6,7 @@ import time
 
 import images
 import ticks
-from agents import wait_until
+from agents import ended, wait_until
 from harness import test
 
 ROOM = "96M"
@@ -77,7 +77,7 @@ def an_agent_killed_anywhere_in_a_snapshot_costs_at_most_that_snapshot(c, n1, sm
         asking = n1.popen("checkpoint", "battered")
         time.sleep(chance.uniform(0.02, 0.3))  # anywhere in it
         n1.agent_kill()
-        asking.wait(30)
+        ended(asking, 30)
         n1.agent_start()
         assert n1.wait_job("battered", 10, state="running")["incarnation"] == 0
         ticks.wait_more(path, 3)
@@ -96,7 +96,7 @@ def an_agent_killed_anywhere_in_a_restore_leaves_one_copy_or_none(c, n1, small):
         asking = n1.popen("restore", "--force", "revived")
         time.sleep(chance.uniform(0.02, 0.4))  # anywhere in it
         n1.agent_kill()
-        asking.wait(30)
+        ended(asking, 30)
         n1.agent_start()
         n1.wait_job("revived", 20, state="running")
         ticks.wait_more(path)
@@ -115,7 +115,8 @@ def a_generation_that_cannot_live_is_set_aside_for_the_one_before(c, n1, small):
     wait_until(lambda: os.path.exists(path), 10, "it runs")
     n1.cli("checkpoint", "crasher")
     open(flag, "w").close()
-    time.sleep(0.3)  # it has seen the flag
+    size = os.path.getsize(path)
+    wait_until(lambda: os.path.getsize(path) >= size + 16, 10, "it has seen the flag, turns ago")
     n1.cli("checkpoint", "crasher")
     os.unlink(flag)
     open(flag + ".now", "w").close()

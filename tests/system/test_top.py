@@ -3,7 +3,7 @@ import os
 import time
 
 import ticks
-from agents import wait_until
+from agents import SLOW, wait_until
 from harness import test
 
 FRESH = True
@@ -109,7 +109,7 @@ def a_top_agent_killed_in_the_middle_of_a_save_has_the_one_before(c, top, n1, n2
         saving = top.popen("save")
         time.sleep(0.02 * i)  # anywhere in it
         top.agent_kill()
-        saving.communicate(timeout=30)
+        saving.communicate(timeout=30 * SLOW)
         top.agent_start()
         c.wait_up(top, n1)
     n1.pull_plug()

@@ -2,7 +2,7 @@
 import os
 
 import ticks
-from agents import wait_until
+from agents import ended, wait_until
 from harness import test
 
 FRESH = True
@@ -66,4 +66,4 @@ def who_waits_goes_along_to_the_other_top_agent(c, one, two, n1, n2):
     c.wait_up(two, n2, 15)
     two.wait_job("waited", 10, state="running")
     n2.cli("stop", "waited")
-    assert waiting.wait(15) == 143, waiting.communicate()
+    assert ended(waiting, 15) == 143, waiting.communicate()

@@ -44,7 +44,7 @@ def a_job_goes_on_from_its_keys(c, n1, env):
     heat = os.path.join(BUILD, "hooks/examples/heat")
     out = os.path.join(c.shared, "alice", "heat.out")
     n1.cli("run", "-d", "--name", "heat", "--mode", "keyed", "--", heat, "--size", "64", "--steps", "400", "--every", "10",
-           "--pace", "5", "--out", out, user=ALICE, env=env)
+           "--pace", "15", "--out", out, user=ALICE, env=env)
     wait_until(lambda: n1.json("keys", "heat", user=ALICE, env=env)["keys"], 10, "it has a key")
     n1.cli("signal", "KILL", "heat", user=ALICE, env=env)
     assert n1.cli("wait", "heat", user=ALICE, env=env).returncode == 0
