@@ -38,6 +38,11 @@ static pid_t thread_id(void)
 	return (pid_t)syscall(SYS_gettid);
 }
 
+static int is_own(void)
+{
+	return __atomic_load_n(&owner, __ATOMIC_RELAXED) == getpid();
+}
+
 /* Last registered, first run. */
 static void run_entries(int signal)
 {
@@ -58,7 +63,7 @@ static void run_once(int signal)
 	const struct timespec nap = {0, 1000000};
 	pid_t me = thread_id(), none = 0;
 
-	if (owner != getpid())
+	if (!is_own())
 		return;
 	while (!__atomic_compare_exchange_n(&running, &none, me, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
 		if (none == me) {
@@ -191,6 +196,22 @@ __attribute__((constructor)) static void watch_forks(void)
 	pthread_atfork(list_lock, list_unlock, list_unlock);
 }
 
+/* For this thread. No handler in between: one that forks would wait for what it interrupted. */
+static void enter(sigset_t *mask)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, mask);
+	list_lock();
+}
+
+static void leave(const sigset_t *mask)
+{
+	list_unlock();
+	pthread_sigmask(SIG_SETMASK, mask, NULL);
+}
+
 /* A fork()ed child inherited the list, the handlers and the exit function, but none of the functions are its own, and
  * perhaps a thread of its parent was running them. */
 static int own_list(void)
@@ -199,12 +220,12 @@ static int own_list(void)
 	size_t i;
 	int rc = 0;
 
-	if (owner != getpid()) {
+	if (!is_own()) {
 		for (i = 0; i < CALLBACKS_MAX; i++)
-			entries[i].fn = NULL;
-		__atomic_store_n(&running, 0, __ATOMIC_RELEASE);
+			__atomic_store_n(&entries[i].fn, NULL, __ATOMIC_RELAXED);
+		__atomic_store_n(&running, 0, __ATOMIC_RELAXED);
 	}
-	owner = getpid();
+	__atomic_store_n(&owner, getpid(), __ATOMIC_RELAXED);
 	if (!exits && atexit(at_exit) != 0)
 		return -ENOMEM;
 	exits = 1;
@@ -225,15 +246,13 @@ static int next_entry(void)
 
 int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg)
 {
-	sigset_t all, mask;
+	sigset_t mask;
 	int rc, i;
 
 	if (!cp || !fn)
 		return fail(CPA_ERR_ARG, "cpa_on_term: no handle, or no function");
 	notice(cp);
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &mask); /* a handler that forks would wait for what it interrupted */
-	list_lock();
+	enter(&mask);
 	rc = own_list();
 	i = rc ? -1 : next_entry();
 	if (i >= 0) {
@@ -241,8 +260,7 @@ int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg)
 		entries[i].arg = arg;
 		__atomic_store_n(&entries[i].fn, fn, __ATOMIC_RELEASE);
 	}
-	list_unlock();
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
+	leave(&mask);
 	if (rc)
 		return fail_arena(rc, "cpa_on_term", "install handlers");
 	return i < 0 ? fail(CPA_ERR_ARG, "cpa_on_term: at most %d functions", CALLBACKS_MAX) : 0;
@@ -250,11 +268,14 @@ int cpa_on_term(cpa *cp, cpa_term_fn *fn, void *arg)
 
 void term_forget(const cpa *cp)
 {
+	sigset_t mask;
 	size_t i;
 
-	if (owner != getpid())
+	if (!is_own())
 		return;
+	enter(&mask);
 	for (i = 0; i < CALLBACKS_MAX; i++)
 		if (entries[i].cp == cp)
 			__atomic_store_n(&entries[i].fn, NULL, __ATOMIC_RELEASE);
+	leave(&mask);
 }
