@@ -10,6 +10,7 @@
 
 #include "agent/bell.h"
 #include "agent/job_intervals.h"
+#include "agent/standing.h"
 #include "agent/wishes.h"
 #include "lib/arena/mailbox.h"
 #include "lib/base/clock.h"
@@ -40,6 +41,19 @@ static void begin(struct job *j, enum arena_ask_kind kind, const struct arena_as
 	kinds[kind].carry_out(j, ask);
 }
 
+uint32_t asks_top(const struct agent *a)
+{
+	return a->cfg.parents.n ? standing_top(a) : a->cfg.level;
+}
+
+static void tell_top(const struct job *j, const struct arena_says *says)
+{
+	uint32_t top = asks_top(j->agent);
+	scoped_fd int fd = top && top != says->top ? open_arena(j, O_RDWR) : -1;
+	if (fd >= 0)
+		arena_set_top(fd, top);
+}
+
 void asks_look(struct job *j)
 {
 	struct arena_says says;
@@ -51,6 +65,7 @@ void asks_look(struct job *j)
 	if (fd < 0 || arena_read_open(&r) < 0)
 		return;
 	arena_says(&r, &says);
+	tell_top(j, &says);
 	for (size_t kind = 0; kind < ARENA_ASKS; kind++)
 		if (says.ask[kind].asked != says.ask[kind].answered && !j->asking[kind].busy)
 			begin(j, (enum arena_ask_kind)kind, &says.ask[kind]);

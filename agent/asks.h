@@ -27,6 +27,10 @@ void ask_fetch(struct job *j, const struct arena_ask *ask);    /* ask_fetch.c */
 void ask_save(struct job *j, const struct arena_ask *ask);     /* ask_save.c */
 void ask_register(struct job *j, const struct arena_ask *ask); /* ask_register.c */
 
+/* How far up keys can be carried, for the arena. An agent without any parent is the top itself; one whose parent has
+ * not answered yet does not know: 0. */
+uint32_t asks_top(const struct agent *a);
+
 /* What an ask of this job brought here: take it away now, when its time is over, or from when on an agent that
  * finds it counts. */
 void ask_fetch_forget(struct job *j);

@@ -158,6 +158,8 @@ static int hand_arena(const struct start *s, enum arena_start how, struct err *e
 		rc = arena_set_start(fd, j->incarnation, how, 0);
 	if (rc == 0)
 		rc = arena_set_mtbf(fd, s->mtbf_ms);
+	if (rc == 0)
+		rc = arena_set_top(fd, s->top);
 	if (rc < 0)
 		return err_set(e, ERR_FAILED, "the arena %s is broken: %s", path, strerror(-rc));
 	if (j->agent->root && fchown(fd, j->spec->uid, j->spec->gid) < 0)

@@ -49,6 +49,7 @@ struct marking {
 	struct job *job;
 	const char *arena;
 	uint64_t generation, mtbf_ms;
+	uint32_t top;
 };
 
 /* Before the restored job runs its first instruction: its arena says which incarnation it is and where it comes
@@ -63,6 +64,8 @@ static int mark_arena(void *ctx, pid_t pid, struct err *e)
 	int rc = arena_set_start(fd, m->job->incarnation, ARENA_FROM_SNAPSHOT, m->generation);
 	if (rc == 0)
 		rc = arena_set_mtbf(fd, m->mtbf_ms);
+	if (rc == 0)
+		rc = arena_set_top(fd, m->top);
 	return rc == 0 ? 0 : err_set(e, ERR_FAILED, "the arena %s is broken: %s", m->arena, strerror(-rc));
 }
 
@@ -81,7 +84,7 @@ int start_from_snapshot(struct start *s, const struct start_source *src, struct 
 	unlink(fs_path(path, "%s/exit", j->job_dir));
 	snprintf(suffix, sizeof suffix, "%u", j->incarnation);
 	fs_path(group, "%s/%s", a->cgroup ? a->cgroup->node : "", j->id);
-	struct marking mark = { j, job_arena(j, arena), src->number, s->mtbf_ms };
+	struct marking mark = { j, job_arena(j, arena), src->number, s->mtbf_ms, s->top };
 	struct snapshot_restore how = { .criu = a->criu,
 		                        .img_dir = dir,
 		                        .job_dir = j->job_dir,

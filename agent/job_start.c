@@ -301,6 +301,7 @@ void job_start(struct job *j, struct start_from *from)
 	}
 	*s = (struct start){ .job = j, .from = from, .first = j->state == JOB_STARTING, .pidfd = -1 };
 	s->mtbf_ms = job_mtbf_ms(j);
+	s->top = asks_top(j->agent);
 	j->busy = true;
 	j->died = false;
 	j->cgroup_gone = false;

@@ -33,6 +33,7 @@ struct start {
 	struct start_from *from;
 	bool first; /* the job's very first start: a command that cannot be executed is its user's error */
 	uint64_t mtbf_ms;
+	uint32_t top; /* as asks_top() */
 	/* results */
 	int code; /* 0 or an error code */
 	struct err err;

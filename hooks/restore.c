@@ -118,6 +118,7 @@ int find_version(cpa *cp, const char *key, int level, struct taker *t)
 {
 	int rc;
 
+	level = (int)arena_level(cp->arena, (uint32_t)level);
 	if (level > 1)
 		return from_level(cp, key, level, t);
 	rc = t->take(t, cp->arena, key, 0);

@@ -93,7 +93,8 @@ struct arena_header {
 	uint32_t give_up;     /* not 0: a snapshot is near; let go of userfaultfds, take none until it is 0 again */
 	uint64_t generation;  /* that it began from, for ARENA_FROM_SNAPSHOT */
 	uint64_t mtbf_ms;     /* mean time between failures that the agent has seen; 0: not known */
-	uint8_t pad2[32];
+	uint32_t top;         /* the highest level there is; 1: no agent is above this one; 0: not known */
+	uint8_t pad2[28];
 
 	/* written by the job */
 	uint32_t job_flags; /* ARENA_RESTORES */

@@ -85,13 +85,20 @@ static int64_t now_ns(void)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+uint32_t arena_level(const struct arena *a, uint32_t level)
+{
+	uint32_t top = load_acquire(&a->head->top);
+
+	return top && level > top ? top : level;
+}
+
 int arena_wait(struct arena *a, const char *key, uint32_t level, int64_t timeout_ns)
 {
 	struct arena_record *r;
 	uint64_t version = arena_newest(a, key, &r);
 	int64_t until = timeout_ns < 0 ? INT64_MAX : now_ns() + timeout_ns, left;
 	struct timespec nap;
-	uint32_t tick;
+	uint32_t tick, meant;
 
 	if (version == 0)
 		return -ENOENT;
@@ -99,7 +106,8 @@ int arena_wait(struct arena *a, const char *key, uint32_t level, int64_t timeout
 		return -EINVAL;
 	for (;;) {
 		tick = load_acquire(&r->held_tick);
-		if (level <= 1 || is_held(r, version, level))
+		meant = arena_level(a, level); /* its agent may have come to know of the top */
+		if (meant <= 1 || is_held(r, version, meant))
 			return 0;
 		if (!(load_relaxed(&a->head->agent_flags) & ARENA_SERVED))
 			return -ENOTCONN;
@@ -245,10 +253,11 @@ int arena_set_start(int fd, uint32_t incarnation, enum arena_start start, uint64
 	r.head.start = start;
 	r.head.give_up = 0;
 	r.head.generation = generation;
+	r.head.top = 0; /* this copy of the arena may come from elsewhere */
 	rc = settle_asks(fd, &r.head);
 	if (!rc)
 		rc = put_at(fd, from, (const uint8_t *)&r.head + from,
-			    offsetof(struct arena_header, generation) + sizeof r.head.generation - from);
+			    offsetof(struct arena_header, top) + sizeof r.head.top - from);
 	if (rc || start != ARENA_FROM_SNAPSHOT)
 		return rc;
 	/* the processes come back with the locks they held: these are locks of this boot now */
@@ -264,6 +273,11 @@ int arena_put_intervals(int fd, uint64_t update_ms, uint64_t save_ms, enum arena
 	if (!rc)
 		rc = put_at(fd, offsetof(struct arena_header, save_ms), &save_ms, sizeof save_ms);
 	return rc ? rc : put_at(fd, offsetof(struct arena_header, periodic), &word, sizeof word);
+}
+
+int arena_set_top(int fd, uint32_t top)
+{
+	return put_head(fd, offsetof(struct arena_header, top), &top, sizeof top);
 }
 
 int arena_set_give_up(int fd, uint32_t give_up)
@@ -284,6 +298,7 @@ void arena_says(const struct arena_reader *r, struct arena_says *out)
 	out->incarnation = r->head.incarnation;
 	out->periodic = r->head.periodic <= ARENA_ON_DEMAND ? (enum arena_periodic)r->head.periodic
 							    : ARENA_AS_CONFIGURED;
+	out->top = r->head.top;
 	out->update_ms = r->head.update_ms;
 	out->save_ms = r->head.save_ms;
 	memcpy(out->ask, r->head.ask, sizeof out->ask);

@@ -12,6 +12,9 @@
 /* Ask for key's newest version to be carried to level; ring the bell. -ENOENT. */
 int arena_want(struct arena *a, const char *key, uint32_t level);
 
+/* The level that is meant by one: beyond the top is the top, as far as that is known. */
+uint32_t arena_level(const struct arena *a, uint32_t level);
+
 /* Wait until level (or a higher one) holds the version of key that is the newest now. timeout_ns < 0: for ever.
  * -ETIMEDOUT, -ENOENT, -ENOTCONN: no agent serves this arena. */
 int arena_wait(struct arena *a, const char *key, uint32_t level, int64_t timeout_ns);
@@ -42,6 +45,7 @@ int arena_set_start(int fd, uint32_t incarnation, enum arena_start start, uint64
 struct arena_says {
 	uint32_t flags, requests, incarnation;
 	enum arena_periodic periodic;
+	uint32_t top; /* as arena_set_top() was told */
 	uint64_t update_ms, save_ms;
 	struct arena_ask ask[ARENA_ASKS]; /* texts terminated */
 };
@@ -56,6 +60,9 @@ int arena_answer(int fd, enum arena_ask_kind kind, uint32_t asked, int result, u
 
 /* A job's own intervals, as its user sets them: see arena_set_intervals(). */
 int arena_put_intervals(int fd, uint64_t update_ms, uint64_t save_ms, enum arena_periodic periodic);
+
+/* The highest level there is, 0 for not known (as it is when an incarnation begins). */
+int arena_set_top(int fd, uint32_t top);
 
 /* Before a snapshot: ask the job's processes to let their userfaultfds go (1), and after it: they may have them
  * again (0). Whether they did is seen in /proc. */

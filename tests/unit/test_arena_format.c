@@ -65,10 +65,12 @@ static void the_header_is_one_page_whose_fields_stay_where_they_are(void)
 	h->give_up = 11;
 	h->generation = 12;
 	h->mtbf_ms = 13;
+	h->top = 20;
 	for (uint64_t i = 0; i < 4; i++)
 		IS(b + 128 + 4 * i, 4, 8 + i);
 	IS(b + 144, 8, 12);
 	IS(b + 152, 8, 13);
+	IS(b + 160, 4, 20);
 	h->job_flags = 14;
 	h->requests = 15;
 	h->periodic = 16;

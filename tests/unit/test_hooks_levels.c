@@ -116,6 +116,39 @@ static void a_level_above_is_asked_for_and_waited_for(void)
 	ended(cp);
 }
 
+static void a_level_beyond_the_top_is_the_top(void)
+{
+	struct arena_reader r;
+	struct arena_keys list;
+	int x = 3, y = 0;
+	cpa *cp = served(0, ARENA_FRESH);
+
+	agent_does(&agent, says_no);
+	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "x", 8, CPA_VAR(x)), 0);
+	CU_ASSERT_EQUAL(arena_set_top(agent.fd, 3), 0);
+	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 8, 0.01), CPA_ERR_TIMEOUT);
+	r = (struct arena_reader){.fd = agent.fd};
+	CU_ASSERT_EQUAL_FATAL(arena_read_open(&r), 0);
+	CU_ASSERT_EQUAL_FATAL(arena_read_keys(&r, 0, &list), 0);
+	CU_ASSERT_EQUAL(arena_set_held(&r, &list.key[0], 1, 2), 0);
+	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 8, 0.01), CPA_ERR_TIMEOUT);
+	CU_ASSERT_EQUAL(arena_set_held(&r, &list.key[0], 1, 3), 0);
+	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 8, -1), 0);
+	CU_ASSERT_EQUAL(cpa_restore(cp, "x", 8, CPA_NAMED("x", &y, 1)), 0);
+	CU_ASSERT_EQUAL(y, 3);
+	x = 4;
+	CU_ASSERT_EQUAL(cpa_checkpoint(cp, "x", 2, CPA_VAR(x)), 0);
+	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 2, 0.01), CPA_ERR_TIMEOUT);
+	CU_ASSERT_EQUAL(arena_set_top(agent.fd, 1), 0);
+	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 2, -1), 0);
+	CU_ASSERT_EQUAL(cpa_restore(cp, "x", 2, CPA_NAMED("x", &y, 1)), 0);
+	CU_ASSERT_EQUAL(y, 4);
+	CU_ASSERT_EQUAL(arena_set_start(agent.fd, 1, ARENA_FROM_KEYS, 0), 0); /* elsewhere, perhaps */
+	CU_ASSERT_EQUAL(cpa_wait(cp, "x", 2, 0.01), CPA_ERR_TIMEOUT);
+	arena_keys_free(&list);
+	ended(cp);
+}
+
 static void without_an_agent_nothing_is_above(void)
 {
 	int x = 3;
@@ -461,6 +494,7 @@ static void a_program_learns_how_its_life_began(void)
 
 static const struct test tests[] = {
 	{"a level above is asked for and waited for", a_level_above_is_asked_for_and_waited_for},
+	{"a level beyond the top is the top", a_level_beyond_the_top_is_the_top},
 	{"without an agent nothing is above", without_an_agent_nothing_is_above},
 	{"a version that only a level above has is brought", a_version_that_only_a_level_above_has_is_brought},
 	{"versions go on after one that was brought", versions_go_on_after_one_that_was_brought},
