@@ -358,7 +358,137 @@ static void an_agent_that_takes_over_reads_nothing_again(void)
 	end();
 }
 
+static void who_fetches_the_keyset_before_gets_it_whole_while_the_next_is_made(void)
+{
+	uint8_t *data = noise(2 * MIB), *buf = malloc(CHUNK_BYTES), old[4][CHUNK_ID_BYTES];
+	char dir[FS_PATH_MAX];
+	begin(64 * MIB);
+	for (uint64_t turn = 0; turn < 5; turn++) {
+		put("large", data + turn, 2 * MIB - 4);
+		put("small", data + turn, 500);
+		CU_ASSERT(make() > 0);
+		for (uint64_t c = 0; c < 3; c++) {
+			int rc = turn ? copies_get(keyset_copies_dir(&job, dir), old[c], buf) : 0;
+			CU_ASSERT_EQUAL(rc, 0);
+			memcpy(old[c], id_at(c), CHUNK_ID_BYTES);
+		}
+		CU_ASSERT(files_in_copies() <= 6);
+	}
+	free(buf);
+	free(data);
+	end();
+}
+
+static void a_lost_copy_of_a_pack_is_made_again(void)
+{
+	uint8_t *data = noise(2000);
+	char dir[FS_PATH_MAX];
+	begin(64 * MIB);
+	put("a", data, 1000);
+	put("b", data + 5, 700);
+	CU_ASSERT(make() > 0);
+	CU_ASSERT_EQUAL(fs_remove_tree(keyset_copies_dir(&job, dir), NULL), 0);
+	CU_ASSERT(!holds("a", data, 1000));
+	job.keyset_whole = true; /* as who asks for it in vain brings about */
+	CU_ASSERT_EQUAL(make(), 1700);
+	CU_ASSERT(holds("a", data, 1000));
+	CU_ASSERT_EQUAL(fs_remove_tree(keyset_copies_dir(&job, dir), NULL), 0);
+	put("b", data, 700);
+	CU_ASSERT_EQUAL(make(), 1700);
+	CU_ASSERT(holds("a", data, 1000));
+	CU_ASSERT(holds("b", data, 700));
+	free(data);
+	end();
+}
+
 /* ---- whatever happens ---- */
+
+static void load(const char *key, const void *data, uint64_t version, uint32_t incarnation, int64_t time_ns)
+{
+	struct arena_var v = { "x", (void *)(uintptr_t)data, 100, ARENA_BYTES };
+	CU_ASSERT_EQUAL_FATAL(arena_load(arena, key, &v, 1, version, incarnation, time_ns), 0);
+}
+
+static void a_version_is_the_same_by_its_number_life_and_time(void)
+{
+	uint8_t *data = noise(2000);
+	begin(64 * MIB);
+	load("k", data, 5, 0, 77);
+	CU_ASSERT_EQUAL(make(), 100);
+	for (uint64_t turn = 1; turn < 4; turn++) {
+		arena_reset(arena, "k");
+		load("k", data + turn, turn == 1 ? 6 : 7, turn > 1, turn > 2 ? 78 : 77);
+		job.keyset_changes = 0;
+		CU_ASSERT_EQUAL(make(), 100);
+		CU_ASSERT(holds("k", data + turn, 100));
+	}
+	arena_reset(arena, "k");
+	load("k", data + 3, 7, 1, 78);
+	job.keyset_changes = 0;
+	CU_ASSERT_EQUAL(make(), 0);
+	free(data);
+	end();
+}
+
+static bool only_what_keys_are_in(void)
+{
+	for (uint64_t c = 0; c < job.keyset->values->size / CHUNK_BYTES; c++) {
+		bool used = chunk_id_is_zero(id_at(c));
+		for (size_t i = 0; i < job.keyset->n_keys && !used; i++) {
+			const Cpa__Key *k = job.keyset->keys[i];
+			used = k->offset / CHUNK_BYTES <= c && k->offset + keyset_span(k->bytes) > c * CHUNK_BYTES;
+		}
+		if (!used)
+			return false;
+	}
+	return true;
+}
+
+static void of_a_damaged_version_the_one_before_is_taken(void)
+{
+	uint8_t *data = noise(6 * MIB);
+	struct arena_record *rec;
+	begin(64 * MIB);
+	put("large", data, 5 * MIB);
+	put("tail", data, 2 * MIB);
+	CU_ASSERT(make() > 0);
+	put("large", data + 1, 3 * MIB);
+	CU_ASSERT(arena_newest(arena, "large", &rec) == 2);
+	uint8_t *slot = extent_at(arena, rec, rec->commit & 0xff);
+	slot[2 * MIB + 500 * KIB] ^= 1;
+	CU_ASSERT(make() > 0);
+	CU_ASSERT_EQUAL(find("large")->version, 1);
+	CU_ASSERT(holds("large", data, 5 * MIB));
+	CU_ASSERT(only_what_keys_are_in());
+	free(data);
+	end();
+}
+
+static void a_key_that_goes_while_the_keyset_is_made_is_left_out(void)
+{
+	uint8_t *data = noise(3 * MIB);
+	char path[FS_PATH_MAX];
+	struct arena_keys keys = { 0 };
+	struct keyset_made made = { 0 };
+	begin(64 * MIB);
+	put("a", data, 10);
+	put("b", data, 2 * MIB);
+	put("c", data + 1, 2 * MIB);
+	struct arena_reader r = { .fd = open(job_arena(&job, path), O_RDONLY | O_CLOEXEC) };
+	CU_ASSERT_EQUAL_FATAL(arena_read_open(&r), 0);
+	CU_ASSERT_EQUAL_FATAL(arena_read_keys(&r, 0, &keys), 0);
+	arena_reset(arena, "a");
+	arena_reset(arena, "b");
+	CU_ASSERT_EQUAL_FATAL(keyset_build(&job, &r, &keys, false, &made, NULL), 1);
+	keyset_take(&job, &made);
+	CU_ASSERT_EQUAL(job.keyset->n_keys, 1);
+	held();
+	CU_ASSERT(holds("c", data + 1, 2 * MIB));
+	arena_keys_free(&keys);
+	close(r.fd);
+	free(data);
+	end();
+}
 
 #define KEYS 40
 
@@ -415,7 +545,7 @@ static bool all_held(struct model *m)
 		if (m[i].data ? !holds(key, m[i].data, m[i].bytes) : find(key) != NULL)
 			return false;
 	}
-	return n == job.keyset->n_keys;
+	return n == job.keyset->n_keys && only_what_keys_are_in();
 }
 
 static void any_history_of_keys_ends_in_keysets_that_hold_them(void)
@@ -581,6 +711,14 @@ int main(void)
 		  what_a_level_above_holds_is_served_from_the_arena_and_takes_no_other_memory },
 		{ "who asks in vain gets the next keyset whole", who_asks_in_vain_gets_the_next_keyset_whole },
 		{ "an agent that takes over reads nothing again", an_agent_that_takes_over_reads_nothing_again },
+		{ "who fetches the keyset before gets it whole while the next is made",
+		  who_fetches_the_keyset_before_gets_it_whole_while_the_next_is_made },
+		{ "a lost copy of a pack is made again", a_lost_copy_of_a_pack_is_made_again },
+		{ "a version is the same by its number, life and time",
+		  a_version_is_the_same_by_its_number_life_and_time },
+		{ "of a damaged version the one before is taken", of_a_damaged_version_the_one_before_is_taken },
+		{ "a key that goes while the keyset is made is left out",
+		  a_key_that_goes_while_the_keyset_is_made_is_left_out },
 		{ "any history of keys ends in keysets that hold them",
 		  any_history_of_keys_ends_in_keysets_that_hold_them },
 		{ "what is left behind does not grow for ever", what_is_left_behind_does_not_grow_for_ever },
