@@ -1,5 +1,6 @@
 ! use cpagent: callbacks. ARENA fresh: prints "N passed, N failed". ARENA end|stop|term|fault: registers callbacks, says
-! "ready" and ends so; ARENA after: prints what they left. test_compiled.py runs and reads all of them.
+! "ready" and ends so; ARENA after: prints what they left. test_compiled.py runs and reads all of them. Without arguments:
+! a job of an agent, which tells what happens to it, for tests/system/test_languages.py.
 module life
   use cpagent
   implicit none
@@ -37,8 +38,12 @@ contains
   subroutine restored(cp, incarnation)
     type(cpa), intent(in) :: cp
     integer, intent(in) :: incarnation
+    integer :: ierr
 
-    calls = calls + cpa_incarnation(cp) + incarnation
+    print "(a, i0)", "restarted as ", incarnation
+    call cpa_restore(cp, "state", 0, [cpa_var("step", step), cpa_var("u", u)], ierr)
+    print "(a, i0)", "at ", step
+    flush (6)
   end subroutine
 end module
 
@@ -55,6 +60,7 @@ program test_fortran_life
 
   call get_command_argument(1, place)
   call get_command_argument(2, how)
+  if (command_argument_count() == 0) call job()
   call cpa_open(cp, trim(place), "life")
   select case (how)
   case ("fresh")
@@ -91,6 +97,28 @@ contains
     call cpa_on_term(cp, at_end, ierr)
     call test("a closed handle takes none", ierr == CPA_ERR_ARG)
     call tell_counts()
+  end subroutine
+
+  subroutine job()
+    interface
+      subroutine c_usleep(microseconds) bind(C, name="usleep")
+        import
+        integer(c_int), intent(in), value :: microseconds
+      end subroutine
+    end interface
+
+    call cpa_open(cp)
+    call cpa_on_init(cp, begin)
+    call cpa_on_restart(cp, restored)
+    print "(2(a, i0))", "began ", began, " at ", step
+    do
+      step = step + 1
+      u = step
+      call cpa_checkpoint(cp, "state", 1, [cpa_var("step", step), cpa_var("u", u)])
+      if (mod(step, 50) == 0) print "(a, i0)", "came to ", step
+      flush (6)
+      call c_usleep(2000)
+    end do
   end subroutine
 
   subroutine inner(handle, how, ierr)

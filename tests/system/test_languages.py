@@ -114,6 +114,26 @@ def the_example_that_asks_for_a_snapshot_returns_twice(c, n1):
 
 
 @test
+def a_fortran_job_is_told_how_it_began_and_that_it_was_restored(c, n1):
+    life = os.path.join(PLAIN, "tests/bindings/test_fortran_life")
+    n1.run("--name", "told", "--mode", "process", "--", life)
+    wait_until(lambda: newest(n1, "told", "came to") >= 50, 20, "it has come to 50")
+    assert n1.cli("checkpoint", "told").stdout.strip() == "1"
+    before = newest(n1, "told", "came to")
+    n1.cli("signal", "KILL", "told")
+    n1.wait_job("told", 20, state="running", incarnation=1)
+    wait_until(lambda: lines_of(n1, "told", "at"), 10, "it is told")
+    assert lines_of(n1, "told", "restarted") == ["restarted as 1"], said(n1, "told")
+    wait_until(lambda: newest(n1, "told", "came to") > before, 10, "it goes on")
+    assert lines_of(n1, "told", "began") == ["began 0 at 0"], said(n1, "told")
+    n1.run("--name", "anew", "--mode", "auto", "--", life)  # cpa_on_init says that it can be started anew
+    wait_until(lambda: newest(n1, "anew", "came to") >= 50, 20, "it has come to 50")
+    n1.cli("signal", "KILL", "anew")
+    wait_until(lambda: len(lines_of(n1, "anew", "began")) == 2, 20, "it has begun again")
+    assert lines_of(n1, "anew", "began")[1].startswith("began 2 at ") and newest(n1, "anew", "began") >= 50, said(n1, "anew")
+
+
+@test
 def a_fortran_job_goes_on_from_its_keys_to_the_same_result(c, n1):
     heat = [os.path.join(PLAIN, "hooks/examples/heat_fortran"), "200", "40000", "20"]
     out, plain = (os.path.join(c.shared, name) for name in ("heat.out", "plain.out"))
