@@ -50,11 +50,25 @@ def end_jobs(nodes):
                     node.cli("stop", "--grace", "0", job["job"])
 
 
+def known(function, error):
+    """What the test had in its variables when it failed, for an assertion that says nothing itself."""
+    trace, found = error.__traceback__, {}
+    while trace:
+        if trace.tb_frame.f_code is function.__code__:
+            found = trace.tb_frame.f_locals
+        trace = trace.tb_next
+    plain = (str, int, float, list, tuple, dict, set, bool, type(None))
+    return ["%s = %.160r" % (k, v) for k, v in found.items() if isinstance(v, plain)]
+
+
 def show(function, nodes, since):
     """Why it failed: the way to the failed line, and each agent's log."""
     print("FAILED: " + sentence(function))
     trace = traceback.format_exc().splitlines()
     print("\n".join("  " + line for line in trace))
+    error = sys.exc_info()[1]
+    if isinstance(error, AssertionError) and not error.args:
+        print("\n".join("  with " + line for line in known(function, error)))
     for node in nodes:
         print("  -- log of %s" % node.name)
         print("\n".join("  | " + line for line in node.tail(since.get(node, 0)).splitlines()))
