@@ -27,6 +27,7 @@ static const struct asked_kind {
 	[ARENA_ASK_SAVE] = { "save", ask_save },
 	[ARENA_ASK_FETCH] = { "fetch", ask_fetch },
 	[ARENA_ASK_REGISTER] = { "register", ask_register },
+	[ARENA_ASK_VERSION] = { "version", ask_version },
 };
 
 static int open_arena(const struct job *j, int flags)

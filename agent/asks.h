@@ -26,6 +26,7 @@ void ask_snapshot(struct job *j, const struct arena_ask *ask); /* ask_snapshot.c
 void ask_fetch(struct job *j, const struct arena_ask *ask);    /* ask_fetch.c */
 void ask_save(struct job *j, const struct arena_ask *ask);     /* ask_save.c */
 void ask_register(struct job *j, const struct arena_ask *ask); /* ask_register.c */
+void ask_version(struct job *j, const struct arena_ask *ask);  /* ask_version.c */
 
 /* How far up keys can be carried, for the arena. An agent without any parent is the top itself; one whose parent has
  * not answered yet does not know: 0. */

@@ -65,6 +65,9 @@ json_t *doc_job(const Cpa__Spec *spec, const Cpa__Report *r, const char *node, c
 	json_object_set_new(doc, "keys",
 	                    json_pack("{s:I,s:I,s:i}", "count", (json_int_t)(r ? r->keys : 0), "bytes",
 	                              (json_int_t)(r ? r->keys_bytes : 0), "level", (int)(r ? r->keys_level : 0)));
+	json_object_set_new(doc, "group", spec->group[0] ? json_string(spec->group) : json_null());
+	json_object_set_new(doc, "rank", json_integer(spec->rank));
+	json_object_set_new(doc, "size", json_integer(spec->ranks ? spec->ranks : 1));
 	json_object_set_new(doc, "reason", r && r->reason[0] ? doc_text(r->reason) : json_null());
 	return doc;
 }

@@ -62,8 +62,10 @@ static char **environment(struct job *j, char (*own)[FS_PATH_MAX + 32], size_t *
 	snprintf(own[n++], sizeof own[0], "CPAGENT_ARENA=%s",
 	         j->agent->root ? LAUNCH_JOB_DIR "/arena" : job_arena(j, arena));
 	snprintf(own[n++], sizeof own[0], "CPAGENT_INCARNATION=%u", j->incarnation);
-	snprintf(own[n++], sizeof own[0], "CPAGENT_RANK=0");
-	snprintf(own[n++], sizeof own[0], "CPAGENT_SIZE=1");
+	snprintf(own[n++], sizeof own[0], "CPAGENT_RANK=%u", spec->rank);
+	snprintf(own[n++], sizeof own[0], "CPAGENT_SIZE=%u", spec->ranks ? spec->ranks : 1);
+	if (spec->group[0])
+		snprintf(own[n++], sizeof own[0], "CPAGENT_GROUP=%s", spec->group);
 	snprintf(own[n++], sizeof own[0], "CPAGENT_NODE=%s", j->agent->cfg.name);
 	for (size_t i = 0; i < n; i++)
 		extra[i] = own[i];

@@ -74,6 +74,19 @@ void request_from_bus(struct agent *a, struct bus_request *brq, const char *text
 	verbs_handle(rq);
 }
 
+void request_inside(struct agent *a, uid_t uid, json_t *json, request_inside_fn *fn, void *ctx)
+{
+	struct request *rq = json ? new_request(a, uid, json, NULL, 0) : NULL;
+	if (!rq) {
+		json_decref(json);
+		fn(ctx, ERR_FAILED, "out of memory", NULL);
+		return;
+	}
+	rq->inside = fn;
+	rq->ctx = ctx;
+	verbs_handle(rq);
+}
+
 static void reply_remote(struct bus_request *to, const json_t *reply, const void *data, size_t len)
 {
 	Cpa__Answer answer = CPA__ANSWER__INIT;
@@ -102,6 +115,9 @@ void request_reply(struct request *rq, json_t *reply, const void *data, size_t l
 	} else if (rq->remote) {
 		reply_remote(rq->remote, reply, data, len);
 		json_decref(reply);
+	} else if (rq->inside) {
+		rq->inside(rq->ctx, 0, NULL, reply);
+		json_decref(reply);
 	} else {
 		json_decref(reply);
 	}
@@ -114,6 +130,8 @@ void request_fail_err(struct request *rq, const struct err *e)
 		control_fail_err(rq->local, e);
 	else if (rq->remote)
 		serve_fail(rq->remote, e->code, e->text);
+	else if (rq->inside)
+		rq->inside(rq->ctx, e->code, e->text, NULL);
 	free_request(rq);
 }
 

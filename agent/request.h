@@ -1,4 +1,5 @@
-/* A user's request, whether it came over this agent's own socket or was passed on by another agent. */
+/* A user's request, whether it came over this agent's own socket, was passed on by another agent, or is made by this
+ * agent itself on behalf of a job. */
 #ifndef CPA_AGENT_REQUEST_H
 #define CPA_AGENT_REQUEST_H
 
@@ -9,6 +10,9 @@
 #include "agent/ports/bus.h"
 
 #define REQUEST_HOPS_MAX 4
+
+/* The answer to a request of our own: reply (borrowed) with code 0, else text says why not. */
+typedef void request_inside_fn(void *ctx, int code, const char *text, const json_t *reply);
 
 /* Owned by whoever is to answer, until request_reply() or request_fail(). A client that goes away leaves it
  * standing: `gone` is set, and the answer goes nowhere. */
@@ -23,6 +27,8 @@ struct request {
 	bool gone;
 	struct control_request *local;
 	struct bus_request *remote;
+	request_inside_fn *inside; /* with its ctx */
+	void *ctx;
 	int64_t deadline; /* CLOCK_BOOTTIME: patience with a job on its way to another node ends; 0: not yet asked
 	                     for */
 	int64_t wait_until; /* the user's own timeout, on CLOCK_BOOTTIME; 0: none */
@@ -32,6 +38,10 @@ struct request {
 void request_from_control(void *agent, struct control_request *rq);
 void request_from_bus(struct agent *a, struct bus_request *rq, const char *json, size_t json_len, uid_t uid,
                       unsigned hops, const uint8_t *data, size_t len);
+
+/* One of our own, as if that user had asked here; json is adopted. fn is called exactly once: perhaps before this
+ * returns. */
+void request_inside(struct agent *a, uid_t uid, json_t *json, request_inside_fn *fn, void *ctx);
 
 /* reply is adopted, NULL for none; data is copied. */
 void request_reply(struct request *rq, json_t *reply, const void *data, size_t len);

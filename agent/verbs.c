@@ -37,6 +37,8 @@ static const struct verb {
 	{ .name = "history", .with_job = verb_history, .timeout = QUICK_NS },
 	{ .name = "keys", .with_job = verb_keys, .timeout = QUICK_NS },
 	{ .name = "get", .with_job = verb_get, .timeout = QUICK_NS },
+	{ .name = "group", .plain = verb_group },
+	{ .name = "versions", .with_job = verb_versions, .timeout = LONG_NS },
 	{ .name = "interval", .with_job = verb_interval, .timeout = QUICK_NS },
 	{ .name = "register", .plain = verb_register },
 };

@@ -20,6 +20,8 @@ void verb_keys(struct request *rq, struct job *j);
 void verb_get(struct request *rq, struct job *j);
 void verb_interval(struct request *rq, struct job *j); /* verbs_tune.c; j NULL: of the agent */
 void verb_register(struct request *rq);
+void verb_group(struct request *rq); /* verbs_group.c */
+void verb_versions(struct request *rq, struct job *j);
 void verb_follow(struct request *rq, struct job *j); /* follow.c */
 void verb_wait(struct request *rq, struct job *j);
 

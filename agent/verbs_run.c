@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/call.h"
+#include "agent/core/group.h"
 #include "agent/job_start.h"
 #include "agent/registrar.h"
 #include "agent/standing.h"
@@ -62,6 +63,7 @@ static bool known_words(const Cpa__Spec *spec)
 
 static int check_spec(Cpa__Spec *spec, struct err *e)
 {
+	const char *unfit = group_unfit(spec->group, spec->rank, spec->ranks, spec->launch);
 	if (spec->n_argv == 0 || spec->argv[0].len == 0)
 		return err_set(e, ERR_USAGE, "no command; say what to run: cpagent run -- CMD ARG…");
 	for (size_t i = 0; i < spec->n_argv; i++)
@@ -75,6 +77,8 @@ static int check_spec(Cpa__Spec *spec, struct err *e)
 		return err_set(e, ERR_USAGE,
 		               "%s: not a job's name; use letters, digits, '.', '_' and '-', at most 64",
 		               spec->name);
+	if (unfit)
+		return err_set(e, ERR_USAGE, "%s", unfit);
 	if (!known_words(spec))
 		return err_set(
 		        e, ERR_USAGE,

@@ -2,14 +2,17 @@
  * what this arena has. */
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "hooks/internal.h"
 #include "lib/arena/common.h"
+#include "lib/arena/mailbox.h"
 #include "lib/arena/reader.h"
 
 #define MINUTE_S 60.0
+#define AGENT_NS INT64_C(15000000000) /* for the agent to say that its time is over */
 #define GROUP_MAX 64 /* bytes of a group's name */
 
 /* ---- a group of one ---- */
@@ -87,6 +90,42 @@ static int is_served(const cpa *cp)
 	return (__atomic_load_n(&cp->arena->head->agent_flags, __ATOMIC_RELAXED) & ARENA_SERVED) != 0;
 }
 
+static int refused(const struct arena_ask *answer)
+{
+	const char *why = answer->why[0] ? answer->why : "the agent gives no reason; see its log";
+	int code = CPA_ERR_SYSTEM;
+
+	if (answer->result == AGENT_USAGE)
+		code = CPA_ERR_ARG;
+	else if (answer->result == AGENT_NOTHING)
+		code = CPA_ERR_KEY;
+	else if (answer->result == AGENT_TIMEOUT)
+		code = CPA_ERR_TIMEOUT;
+	return fail(code, "cpa_version: %s", why);
+}
+
+/* The agent's own patience is what was asked for: it knows which rank has not come. Ours is longer. */
+static int64_t agents_version(cpa *cp, const char *group, const char *key, double timeout_s)
+{
+	struct arena_ask answer = {0};
+	char text[sizeof answer.text];
+	int64_t ns = timeout_ns(timeout_s);
+	uint64_t ms = ns < 0 ? UINT64_MAX : (uint64_t)ns / 1000000;
+	int rc;
+
+	snprintf(text, sizeof text, "%s\n%s", group ? group : "", key ? key : "");
+	do
+		rc = arena_ask(cp->arena, ARENA_ASK_VERSION, 0, ms ? ms : 1, text, ns < 0 ? -1 : ns + AGENT_NS, &answer);
+	while (rc == 1); /* restored meanwhile: another agent has to be asked */
+	if (rc == -ENOTCONN)
+		return fail(CPA_ERR_LEVEL, "cpa_version: no agent serves this arena; start the program with cpagent run");
+	if (rc == -ETIMEDOUT)
+		return fail(CPA_ERR_TIMEOUT, "cpa_version: the agent did not answer within %g s", timeout_s);
+	if (rc < 0)
+		return fail_arena(rc, "cpa_version", "ask the agent");
+	return answer.result ? refused(&answer) : (int64_t)answer.number;
+}
+
 int64_t cpa_version_within(cpa *cp, const char *group, const char *key, double timeout_s)
 {
 	int rc = key ? bad_call("cpa_version", cp, key, 1) : 0;
@@ -98,11 +137,12 @@ int64_t cpa_version_within(cpa *cp, const char *group, const char *key, double t
 	if (rc)
 		return rc;
 	notice(cp);
-	if (!is_served(cp) && group)
+	arena_say_restores(cp->arena);
+	if (is_served(cp))
+		return agents_version(cp, group, key, timeout_s);
+	if (group)
 		return fail(CPA_ERR_LEVEL, "cpa_version: group %s: no agent is there to ask; start the program with "
 					   "cpagent run --group", group);
-	if (group)
-		return fail(CPA_ERR_ARG, "cpa_version: %s: there is no such group", group);
 	return own_version(cp, key);
 }
 

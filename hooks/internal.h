@@ -69,7 +69,7 @@ static inline const struct arena_var *as_arena(const struct cpa_var *vars)
 }
 
 /* Results with which an agent answers an ask: the codes of its own errors. */
-enum { AGENT_NOTHING = -3, AGENT_NOBODY = -4, AGENT_DENIED = -5, AGENT_TIMEOUT = -6 };
+enum { AGENT_USAGE = -2, AGENT_NOTHING = -3, AGENT_NOBODY = -4, AGENT_DENIED = -5, AGENT_TIMEOUT = -6 };
 
 #define FETCH_S 60 /* for an agent to bring a version from a level above */
 

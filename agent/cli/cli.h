@@ -109,6 +109,11 @@ int cli_call_patient(struct cli *c, json_t *request, unsigned seconds, struct cl
 void cli_answer_free(struct cli_answer *a);
 void cli_disconnect(struct cli *c);
 
+/* The two halves of a call, for many connections at once: c->fd can be read when there is an answer. A connection that
+ * failed is closed. */
+int cli_send(struct cli *c, const json_t *request, struct err *e);
+int cli_receive(struct cli *c, unsigned seconds, struct cli_answer *a, struct err *e);
+
 /* Ask for a document and show it: as it came with --json, else through render. Returns the exit status. */
 typedef void cli_render(FILE *out, const json_t *doc, bool color);
 int cli_show(struct cli *c, json_t *request, unsigned seconds, cli_render *render);
@@ -128,10 +133,31 @@ int cli_follow_run(struct cli *c, struct cli_follow *f, struct err *e);
 /* The exit status that stands for a job's end: {"state","exit":{"code","signal"}}; 1 when it has none. */
 int cli_job_status(const json_t *doc);
 
+/* ---- ranks ---------------------------------------------------------------------------------------- */
+
+/* Follow them all until the last has ended: whole lines, as they come. jobs: an array of their UUIDs. The exit status:
+ * the first rank's that is not 0. */
+int cli_ranks_follow(struct cli *c, const json_t *jobs);
+
+/* cpagent run --group: start them all, or none. */
+int cli_ranks_run(struct cli *c, const struct cli_args *a);
+
+/* The jobs of the group that the word names, as {"job","name",…}, by rank: those of the run that lives, else of one that
+ * has ended. ERR_NOT_FOUND: there is no such group. *list is owned by the caller. */
+int cli_ranks_of(struct cli *c, const char *word, json_t **list, struct err *e);
+
 /* ---- the job to be started ------------------------------------------------------------------------ */
 
+/* What makes a job one of several; all NULL and 0: it is none. */
+struct cli_rank {
+	const char *group, *launch, *name, *node; /* name, node: instead of the options */
+	uint32_t rank, ranks;
+};
+
 /* Pack a Cpa__Spec of this process (environment, directory, limits, …) and the options of `run`: *out owned. */
-int cli_spec_pack(const struct cli_args *a, uint8_t **out, size_t *len, struct err *e);
+int cli_spec_pack(const struct cli_args *a, const struct cli_rank *rank, uint8_t **out, size_t *len, struct err *e);
+/* Is it a job's or node's name? Else an error that names the option. */
+int cli_spec_name(const char *option, const char *name, struct err *e);
 
 /* ---- showing ------------------------------------------------------------------------------------- */
 

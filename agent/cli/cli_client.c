@@ -191,6 +191,31 @@ static int receive_answer(struct cli *c, int64_t deadline, struct cli_answer *a,
 	return 0;
 }
 
+int cli_send(struct cli *c, const json_t *request, struct err *e)
+{
+	int r = dial(c, e);
+
+	if (!r)
+		r = send_request(c, request, NULL, 0, e);
+	if (r)
+		cli_disconnect(c);
+	return r;
+}
+
+int cli_receive(struct cli *c, unsigned seconds, struct cli_answer *a, struct err *e)
+{
+	int64_t deadline = seconds ? clock_boot_ns() + (int64_t)seconds * NS_PER_S : 0;
+	int r;
+
+	*a = (struct cli_answer){ 0 };
+	r = receive_answer(c, deadline, a, e);
+	if (!r)
+		return take_error(a, e);
+	cli_disconnect(c);
+	cli_answer_free(a);
+	return r;
+}
+
 /* request borrowed */
 static int call_once(struct cli *c, const json_t *request, const void *data, size_t len, unsigned seconds,
                      struct cli_answer *a, struct err *e)

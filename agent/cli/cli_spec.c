@@ -198,7 +198,7 @@ static bool is_uuid_like(const char *s)
 	       strspn(s, "0123456789abcdefABCDEF-") == 36;
 }
 
-static int check_name(const char *option, const char *name, struct err *e)
+int cli_spec_name(const char *option, const char *name, struct err *e)
 {
 	if (name && (!config_name_ok(name) || is_uuid_like(name)))
 		return err_set(e, ERR_USAGE,
@@ -218,7 +218,7 @@ static int take_spares(struct spec *s, const char *text, struct err *e)
 	if (!s->spares_text)
 		return err_set(e, ERR_FAILED, "out of memory");
 	for (char *n = strtok_r(s->spares_text, ",", &save); n; n = strtok_r(NULL, ",", &save)) {
-		if (check_name("spares", n, e))
+		if (cli_spec_name("spares", n, e))
 			return e->code;
 		if (s->msg.n_spares == SPARES_MAX)
 			return err_set(e, ERR_USAGE, "--spares: at most %d nodes; name fewer", SPARES_MAX);
@@ -269,29 +269,30 @@ static int take_numbers(Cpa__Spec *m, const struct cli_args *a, struct err *e)
 	return 0;
 }
 
-static int take_options(struct spec *s, const struct cli_args *a, struct err *e)
+static int take_options(struct spec *s, const struct cli_args *a, const struct cli_rank *r, struct err *e)
 {
-	static const char *const later[] = { "group", "ranks", "strategy" };
-	const char *name = cli_opt(a, "name"), *node = cli_opt(a, "node");
+	const char *name = r->name ? r->name : cli_opt(a, "name"), *node = r->node ? r->node : cli_opt(a, "node");
 
-	for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-		if (cli_opt(a, later[i]))
-			return err_set(e, ERR_USAGE, "--%s: it is not available in this version; leave it out",
-			               later[i]);
-	if (check_name("name", name, e) || check_name("node", node, e) ||
+	if (cli_spec_name("name", name, e) || cli_spec_name("node", node, e) ||
 	    take_spares(s, cli_opt(a, "spares"), e) || take_words(&s->msg, a, e) || take_numbers(&s->msg, a, e))
 		return e->code;
 	if (name)
 		s->msg.name = (char *)(uintptr_t)name;
 	if (node)
 		s->msg.node = (char *)(uintptr_t)node;
+	if (!r->group)
+		return 0;
+	s->msg.group = (char *)(uintptr_t)r->group;
+	s->msg.launch = (char *)(uintptr_t)r->launch;
+	s->msg.rank = r->rank;
+	s->msg.ranks = r->ranks;
 	return 0;
 }
 
-int cli_spec_pack(const struct cli_args *a, uint8_t **out, size_t *len, struct err *e)
+int cli_spec_pack(const struct cli_args *a, const struct cli_rank *rank, uint8_t **out, size_t *len, struct err *e)
 {
 	struct spec s = { .msg = CPA__SPEC__INIT };
-	int r = take_options(&s, a, e);
+	int r = take_options(&s, a, rank, e);
 
 	if (!r)
 		r = take_paths(&s, a, e);

@@ -10,7 +10,7 @@
 static const struct cli_option options[] = {
 	{ "name", 0, "NAME", "the job's name (made from the command)" },
 	{ "detach", 'd', NULL, "print the job's name and return" },
-	{ "node", 0, "NODE", "start it on this node instead of here" },
+	{ "node", 0, "NODE", "start it on this node instead of here; ranks: on each of NODE,... in turn" },
 	{ "every", 0, "DUR", "take a snapshot this often (only on demand)" },
 	{ "level", 0, "N", "the level snapshots are carried to (the top)" },
 	{ "keep", 0, "N", "generations kept (2)" },
@@ -25,9 +25,9 @@ static const struct cli_option options[] = {
 	{ "cwd", 0, "DIR", "the directory it starts in (this one)" },
 	{ "stdin", 0, "FILE", "what it reads (/dev/null)" },
 	{ "arena", 0, "SIZE", "budget for its keyed checkpoints, 64K to 512G (4G)" },
-	{ "group", 0, "G", "not available in this version" },
-	{ "ranks", 0, "N", "not available in this version" },
-	{ "strategy", 0, "S", "not available in this version" },
+	{ "group", 0, "G", "start several jobs that know of each other: the ranks of group G" },
+	{ "ranks", 0, "N", "so many of them, 1 to 4096: all are started, or none" },
+	{ "strategy", 0, "one_for_one", "which ranks are restarted when one fails: that one (one_for_one)" },
 	{ 0 },
 };
 
@@ -95,7 +95,7 @@ static int start(struct cli *c, const struct cli_args *a, struct cli_answer *ans
 {
 	uint8_t *spec;
 	size_t len;
-	int r = cli_spec_pack(a, &spec, &len, e);
+	int r = cli_spec_pack(a, &(struct cli_rank){ 0 }, &spec, &len, e);
 
 	*answer = (struct cli_answer){ 0 };
 	if (r)
@@ -103,6 +103,16 @@ static int start(struct cli *c, const struct cli_args *a, struct cli_answer *ans
 	r = cli_call(c, json_pack("{s:s}", "verb", "run"), spec, len, 0, answer, e);
 	free(spec);
 	return r;
+}
+
+static int check_strategy(const struct cli_args *a, struct err *e)
+{
+	const char *strategy = cli_opt(a, "strategy");
+
+	if (!strategy || strcmp(strategy, "one_for_one") == 0)
+		return 0;
+	return err_set(e, ERR_USAGE, "--strategy: '%s' is not available in this version; ranks are restarted one by one, "
+	                             "leave it out", strategy);
 }
 
 static int run(struct cli *c, const struct cli_args *a)
@@ -114,6 +124,10 @@ static int run(struct cli *c, const struct cli_args *a)
 	sigset_t old;
 	int status;
 
+	if (check_strategy(a, &e))
+		return cli_fail(&e);
+	if (cli_opt(a, "group") || cli_opt(a, "ranks"))
+		return cli_ranks_run(c, a);
 	if (start(c, a, &answer, &e)) {
 		status = cli_fail(&e);
 		if (answer.launch_status >= 125 && answer.launch_status <= 127)

@@ -125,6 +125,13 @@ static void clear_version(struct arena_slot *s, const struct slot_plan *p)
 	}
 }
 
+static uint64_t next_version(const struct arena *a, uint64_t newest)
+{
+	uint64_t from = load_relaxed(&a->head->number_from);
+
+	return from > newest && !(from >> 56) ? from : newest + 1;
+}
+
 /* *version 0: the next. */
 static int commit_locked(struct arena *a, const struct key *k, struct slot_plan *p, struct content *c,
 			 uint64_t *version)
@@ -143,7 +150,7 @@ static int commit_locked(struct arena *a, const struct key *k, struct slot_plan 
 	if (*version && *version <= newest)
 		return -EEXIST;
 	if (!*version)
-		*version = newest + 1;
+		*version = next_version(a, newest);
 	i = slot_idle(a, r);
 	rc = need_extent(a, r, i, c, p);
 	if (rc)

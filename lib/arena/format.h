@@ -40,19 +40,25 @@
 /* A request that the job leaves for its agent. The job writes the arguments, then asked = asked + 1; the agent
  * carries it out and writes the results, then answered = the number it answers. answered is a futex. Who writes a
  * text holds ARENA_LOCK_ASKS from before that until the answer was read. */
-enum arena_ask_kind { ARENA_ASK_SNAPSHOT, ARENA_ASK_SAVE, ARENA_ASK_FETCH, ARENA_ASK_REGISTER, ARENA_ASKS };
+enum arena_ask_kind {
+	ARENA_ASK_SNAPSHOT, ARENA_ASK_SAVE, ARENA_ASK_FETCH, ARENA_ASK_REGISTER, ARENA_ASK_VERSION, ARENA_ASKS
+};
 
 struct arena_ask {
 	uint32_t asked;
 	uint32_t answered;
 	uint32_t level; /* wanted; 0: as configured, or the nearest */
 	int32_t result; /* 0, or the agent's error code; then why says more */
-	uint64_t number; /* in: a version (0: the newest); out: the generation taken, or the version fetched */
+	/* in: a version (0: the newest); of ARENA_ASK_VERSION how long to wait for ranks, in ms (0: as the agent does).
+	 * out: the generation taken, or the version fetched or found */
+	uint64_t number;
 	uint64_t reserved;
-	char text[256]; /* fetch: the key; register: the URL; terminated */
-	char why[224];  /* terminated */
+	/* fetch: the key; register: the URL; version: the group (empty: the job's own), a line feed, and the key (empty:
+	 * every key); terminated */
+	char text[384];
+	char why[224]; /* terminated */
 };
-_Static_assert(sizeof(struct arena_ask) == 512, "an ask is eight lines");
+_Static_assert(sizeof(struct arena_ask) == 640, "an ask is ten lines");
 
 enum arena_flag {
 	ARENA_SERVED = 1,   /* an agent made this arena, and carries requests out */
@@ -94,7 +100,11 @@ struct arena_header {
 	uint64_t generation;  /* that it began from, for ARENA_FROM_SNAPSHOT */
 	uint64_t mtbf_ms;     /* mean time between failures that the agent has seen; 0: not known */
 	uint32_t top;         /* the highest level there is; 1: no agent is above this one; 0: not known */
-	uint8_t pad2[28];
+	uint32_t reserved1;
+	/* the next version of any key is numbered so at least: ranks that went back together, one of them farther
+	 * than the others, go on with equal numbers */
+	uint64_t number_from;
+	uint8_t pad2[16];
 
 	/* written by the job */
 	uint32_t job_flags; /* ARENA_RESTORES */
@@ -107,7 +117,7 @@ struct arena_header {
 
 	/* the mailbox */
 	struct arena_ask ask[ARENA_ASKS];
-	uint8_t reserved[4096 - 4 * 64 - ARENA_ASKS * 512 - 8];
+	uint8_t reserved[4096 - 4 * 64 - ARENA_ASKS * sizeof(struct arena_ask) - 8];
 	uint64_t end_mark; /* 0 */
 };
 _Static_assert(sizeof(struct arena_header) == 4096, "the header is one page");

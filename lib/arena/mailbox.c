@@ -285,6 +285,13 @@ int arena_set_give_up(int fd, uint32_t give_up)
 	return put_head(fd, offsetof(struct arena_header, give_up), &give_up, sizeof give_up);
 }
 
+int arena_set_number_from(int fd, uint64_t number)
+{
+	if (number >> 56)
+		return -EINVAL;
+	return put_head(fd, offsetof(struct arena_header, number_from), &number, sizeof number);
+}
+
 int arena_set_mtbf(int fd, uint64_t mtbf_ms)
 {
 	return put_head(fd, offsetof(struct arena_header, mtbf_ms), &mtbf_ms, sizeof mtbf_ms);

@@ -68,6 +68,9 @@ int arena_set_top(int fd, uint32_t top);
  * again (0). Whether they did is seen in /proc. */
 int arena_set_give_up(int fd, uint32_t give_up);
 
+/* The next version of any key gets this number at least. -EINVAL: no version can have it. */
+int arena_set_number_from(int fd, uint64_t number);
+
 /* What the agent has seen of failures: mean time between them, 0 for not known. */
 int arena_set_mtbf(int fd, uint64_t mtbf_ms);
 

@@ -66,11 +66,13 @@ static void the_header_is_one_page_whose_fields_stay_where_they_are(void)
 	h->generation = 12;
 	h->mtbf_ms = 13;
 	h->top = 20;
+	h->number_from = 21;
 	for (uint64_t i = 0; i < 4; i++)
 		IS(b + 128 + 4 * i, 4, 8 + i);
 	IS(b + 144, 8, 12);
 	IS(b + 152, 8, 13);
 	IS(b + 160, 4, 20);
+	IS(b + 168, 8, 21);
 	h->job_flags = 14;
 	h->requests = 15;
 	h->periodic = 16;
@@ -84,15 +86,15 @@ static void the_header_is_one_page_whose_fields_stay_where_they_are(void)
 	arena_unmap(a);
 }
 
-static void the_mailbox_holds_four_asks_of_512_bytes(void)
+static void the_mailbox_holds_five_asks_of_640_bytes(void)
 {
 	struct arena *a = fresh(ARENA_HEAP_MIN);
 	static const enum arena_ask_kind kinds[] = {ARENA_ASK_SNAPSHOT, ARENA_ASK_SAVE, ARENA_ASK_FETCH,
-						    ARENA_ASK_REGISTER};
+						    ARENA_ASK_REGISTER, ARENA_ASK_VERSION};
 
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 5; i++) {
 		struct arena_ask *q = &a->head->ask[kinds[i]];
-		const uint8_t *b = a->base + 256 + 512 * i;
+		const uint8_t *b = a->base + 256 + 640 * i;
 
 		*q = (struct arena_ask){1, 2, 3, -4, 5, 0, "text", "why"};
 		IS(b, 4, 1);
@@ -101,7 +103,7 @@ static void the_mailbox_holds_four_asks_of_512_bytes(void)
 		IS(b + 12, 4, 0xfffffffc);
 		IS(b + 16, 8, 5);
 		CU_ASSERT_STRING_EQUAL((const char *)b + 32, "text");
-		CU_ASSERT_STRING_EQUAL((const char *)b + 288, "why");
+		CU_ASSERT_STRING_EQUAL((const char *)b + 416, "why");
 	}
 	arena_unmap(a);
 }
@@ -267,7 +269,7 @@ static void protected_regions_have_pads_and_a_map(void)
 static const struct test tests[] = {
 	{"the header is one page whose fields stay where they are",
 	 the_header_is_one_page_whose_fields_stay_where_they_are},
-	{"the mailbox holds four asks of 512 bytes", the_mailbox_holds_four_asks_of_512_bytes},
+	{"the mailbox holds five asks of 640 bytes", the_mailbox_holds_five_asks_of_640_bytes},
 	{"every part follows from the size of the heap", every_part_follows_from_the_size_of_the_heap},
 	{"a record and a small version", a_record_and_a_small_version},
 	{"nothing of an older version shows in the gaps", nothing_of_an_older_version_shows_in_the_gaps},

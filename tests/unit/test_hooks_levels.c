@@ -313,7 +313,7 @@ static int registers(struct agent *a, enum arena_ask_kind kind, struct arena_ask
 
 static void an_agents_refusal_is_told_with_its_reason(void)
 {
-	char url[300];
+	char url[400];
 	int x[3];
 	cpa *cp = served(0, ARENA_FRESH);
 
@@ -334,7 +334,7 @@ static void an_agents_refusal_is_told_with_its_reason(void)
 	agent_does(&agent, NULL);
 	CU_ASSERT_EQUAL(cpa_register(cp, "tcp://127.0.0.1:5", 0.01), CPA_ERR_TIMEOUT);
 	memset(url, 'u', sizeof url);
-	url[299] = '\0';
+	url[399] = '\0';
 	CU_ASSERT_EQUAL(cpa_register(cp, url, 1), CPA_ERR_ARG);
 	CU_ASSERT_EQUAL(cpa_register(cp, "", 1), CPA_ERR_ARG);
 	CU_ASSERT_EQUAL(cpa_register(cp, NULL, 1), CPA_ERR_ARG);
