@@ -43,13 +43,20 @@ struct error : std::runtime_error {
 
 inline int check(int rc) { return rc < 0 ? throw error(rc) : rc; }
 
+struct constant : cpa_var {}; /* a variable that cannot be restored */
+
 /* A variable under a name. Both are borrowed. */
-template <class T> cpa_var var(const char *name, T &x)
+template <class T> auto var(const char *name, T &x)
 {
 	const auto made = [name](auto *data, std::size_t count) {
-		using element = std::remove_cv_t<std::remove_pointer_t<decltype(data)>>;
+		using given = std::remove_pointer_t<decltype(data)>;
+		using element = std::remove_cv_t<given>;
 		static_assert(type_of<element> != 0, "a checkpoint has numbers, not objects: name the members one by one");
-		return cpa_var{name, const_cast<element *>(data), count, type_of<element>};
+		const cpa_var v{name, const_cast<element *>(data), count, type_of<element>};
+		if constexpr (std::is_const_v<given>)
+			return constant{v};
+		else
+			return v;
 	};
 	using element = std::remove_all_extents_t<T>;
 
@@ -65,10 +72,10 @@ class checkpoints {
 	std::unique_ptr<cpa, decltype(&cpa_close)> cp{nullptr, cpa_close};
 
 public:
-	explicit checkpoints(const char *where = nullptr)
+	explicit checkpoints(const char *where = nullptr, const char *name = nullptr, uint64_t budget = 0)
 	{
 		cpa *opened;
-		check(cpa_open(&opened, where));
+		check(cpa_open_named(&opened, where, name, budget));
 		cp.reset(opened);
 	}
 	cpa *get() const { return cp.get(); }
@@ -81,6 +88,7 @@ public:
 	/* false: there is no such key. A container has to have the checkpoint's size: see cpa_query(). */
 	template <class... Vars> bool restore(const char *key, int level, const Vars &...vars)
 	{
+		static_assert((!std::is_same_v<Vars, constant> && ...), "a constant cannot be restored");
 		const cpa_var list[] = {vars...};
 		const int rc = cpa_restore_vars(get(), key, level, list, sizeof...(vars));
 		return rc != CPA_ERR_KEY && check(rc) >= 0;
@@ -88,7 +96,8 @@ public:
 	/* Until cpa_unprotect() the memory stays where it is: no container that grows. */
 	template <class T> void protect(const char *name, T &x)
 	{
-		const cpa_var v = var(name, x);
+		const auto v = var(name, x);
+		static_assert(std::is_same_v<decltype(v), const cpa_var>, "a constant cannot be restored");
 		check(cpa_protect(get(), name, v.data, v.count, static_cast<int>(v.type)));
 	}
 	bool should_checkpoint() { return check(cpa_should_checkpoint(get())) == 1; }

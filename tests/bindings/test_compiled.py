@@ -105,14 +105,27 @@ def test_a_cplusplus_program_of_clang(scratch):
     cplusplus("clang++", scratch)
 
 
+def refused(scratch, words, *statements):
+    source = os.path.join(scratch, "refused.cpp")
+    for statement in statements:
+        with open(source, "w") as f:
+            f.write("#include <cpagent.hpp>\n#include <string>\n#include <vector>\nusing cpagent::var;\n"
+                    "void f(cpagent::checkpoints &cp, const double c, std::vector<std::string> v) { %s; }\n" % statement)
+        made = subprocess.run(["g++", "-std=c++17", "-I" + os.path.join(TOP, "hooks"), "-fsyntax-only", source], text=True,
+                              stderr=subprocess.PIPE)
+        assert made.returncode != 0 and words in made.stderr, made.stderr
+
+
 def test_an_object_is_no_variable(scratch):
-    source = os.path.join(scratch, "object.cpp")
-    with open(source, "w") as f:
-        f.write("#include <cpagent.hpp>\n#include <string>\n#include <vector>\n"
-                "int main() { std::vector<std::string> v; return (int)cpagent::var(\"v\", v).count; }\n")
-    made = subprocess.run(["g++", "-std=c++17", "-I" + os.path.join(TOP, "hooks"), "-fsyntax-only", source], text=True,
-                          stderr=subprocess.PIPE)
-    assert made.returncode != 0 and "numbers, not objects" in made.stderr, made.stderr
+    refused(scratch, "numbers, not objects", 'cp.checkpoint("k", 1, var("v", v))')
+
+
+def test_what_is_constant_is_not_restored(scratch):
+    refused(scratch, "a constant cannot be restored", 'cp.restore("k", 0, var("c", c))', 'cp.protect("c", c)')
+
+
+def test_an_expression_is_no_variable(scratch):
+    refused(scratch, "rvalue", 'cp.checkpoint("k", 1, var("c", c + 1))')
 
 
 if __name__ == "__main__":

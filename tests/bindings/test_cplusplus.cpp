@@ -73,6 +73,11 @@ int main(int, char **argv)
 	test("another type is refused", code_of(cp, what) == CPA_ERR_VAR);
 	test("the error names the variable", what.find("variable u") != std::string::npos);
 
+	cpagent::checkpoints named(argv[1], "named", 1 << 20);
+	named.checkpoint("step", 1, var("step", step));
+	test("an arena can have a name and a budget", !cp.restore("step", 0, var("step", step)) &&
+						      named.restore("step", 0, var("step", step)));
+
 	std::vector<double> region(100000, 1.0);
 	cp.protect("region", region);
 	cpagent::check(cpa_checkpoint_protected(cp.get(), "regions", 1));
