@@ -212,6 +212,12 @@ static void of_a_large_key_the_chunks_that_changed_are_read(void)
 	CU_ASSERT_EQUAL(make(), 0);
 	CU_ASSERT_EQUAL(job.keyset->serial, 3);
 	CU_ASSERT(holds("large", data, bytes));
+	put("other", other, 2 * MIB - 1);
+	CU_ASSERT(make() > 0);
+	data[MIB] ^= 1; /* what is known of its chunks has outlived a keyset that did not touch it */
+	put("large", data, bytes);
+	CU_ASSERT_EQUAL(make(), (int64_t)MIB);
+	CU_ASSERT(holds("large", data, bytes));
 	free(data);
 	free(other);
 	end();
@@ -256,6 +262,48 @@ static void of_protected_regions_the_chunks_that_changed_are_read(void)
 	end();
 }
 
+/* Twice the same bytes in the slot, of which the second time eight more belong to the first variable. */
+static void versions_laid_out_otherwise_are_not_taken_for_the_same(void)
+{
+	uint64_t n = 3 * MIB, m = MIB;
+	uint8_t *u = calloc(1, n + 8), *v = noise(m), *packed = calloc(1, n + 8 + m);
+	struct arena_var vars[2] = { { "u", u, n, ARENA_BYTES }, { "v", v, m, ARENA_BYTES } };
+	uint32_t pads[2] = { 0, 8 };
+	struct arena_regions r = { .vars = vars, .pads = pads, .n = 2, .how = ARENA_WHOLE };
+	memset(u, 7, n);
+	memcpy(packed, u, n);
+	memcpy(packed + n, v, m);
+	begin(64 * MIB);
+	CU_ASSERT_EQUAL_FATAL(arena_put_regions(arena, "p", &r, NULL, NULL), 0);
+	CU_ASSERT(make() > 0);
+	CU_ASSERT(holds("p", packed, n + m));
+	vars[0].count += 8;
+	pads[1] = 0;
+	memset(packed + n, 0, 8);
+	memcpy(packed + n + 8, v, m);
+	CU_ASSERT_EQUAL_FATAL(arena_put_regions(arena, "p", &r, NULL, NULL), 0);
+	CU_ASSERT(make() > 0);
+	CU_ASSERT(holds("p", packed, n + 8 + m));
+	vars[0].count -= 8; /* and where the number of chunks stays as well */
+	vars[0].count -= MIB / 2;
+	vars[1].count -= 100;
+	pads[1] = 8;
+	CU_ASSERT_EQUAL_FATAL(arena_put_regions(arena, "p", &r, NULL, NULL), 0);
+	CU_ASSERT(make() > 0);
+	vars[0].count += 8;
+	pads[1] = 0;
+	memset(u + vars[0].count - 8, 0, 8);
+	CU_ASSERT_EQUAL_FATAL(arena_put_regions(arena, "p", &r, NULL, NULL), 0);
+	CU_ASSERT(make() > 0);
+	memcpy(packed, u, vars[0].count);
+	memcpy(packed + vars[0].count, v, vars[1].count);
+	CU_ASSERT(holds("p", packed, vars[0].count + vars[1].count));
+	free(packed);
+	free(u);
+	free(v);
+	end();
+}
+
 static void what_did_not_change_is_not_even_looked_at(void)
 {
 	uint8_t *data = noise(3 * MIB);
@@ -277,6 +325,9 @@ static void what_did_not_change_is_not_even_looked_at(void)
 	CU_ASSERT_EQUAL(make(), 500);
 	CU_ASSERT(holds("moves", data + 1, 500));
 	CU_ASSERT(holds("small", data, 500));
+	uint8_t *buf = malloc(CHUNK_BYTES);
+	CU_ASSERT(fetch(id_at(find("large")->offset / CHUNK_BYTES), buf) != 0);
+	free(buf);
 	CU_ASSERT(!holds("large", data, 3 * MIB)); /* gone from here: a parent that holds it does not ask */
 	free(data);
 	end();
@@ -329,6 +380,42 @@ static void who_asks_in_vain_gets_the_next_keyset_whole(void)
 	CU_ASSERT(holds("large", other, 2 * MIB));
 	CU_ASSERT(holds("other", data, 4 * MIB));
 	free(other);
+	free(data);
+	end();
+}
+
+static void who_asks_in_vain_while_one_is_made_gets_the_one_after_it_whole(void)
+{
+	struct keyset_made made = { 0 };
+	uint8_t *data = noise(2 * MIB);
+	begin(64 * MIB);
+	put("large", data, 2 * MIB);
+	CU_ASSERT_EQUAL(keyset_make(&job, &made, NULL), 1);
+	job.keyset_whole = true;
+	keyset_take(&job, &made);
+	CU_ASSERT(job.keyset_whole);
+	CU_ASSERT_EQUAL(make(), (int64_t)(2 * MIB));
+	CU_ASSERT(!job.keyset_whole);
+	free(data);
+	end();
+}
+
+static void a_damaged_copy_is_not_given_out(void)
+{
+	uint8_t *data = noise(2 * MIB);
+	char path[FS_PATH_MAX], hex[CHUNK_HEX_MAX], dir[FS_PATH_MAX];
+	begin(64 * MIB);
+	put("large", data, 2 * MIB);
+	CU_ASSERT(make() > 0);
+	int fd = open(fs_path(path, "%s/%s", keyset_copies_dir(&job, dir), chunk_hex(id_at(0), hex)), O_WRONLY);
+	CU_ASSERT_EQUAL(pwrite(fd, "\x01\x02\x03", 3, 1000), 3);
+	close(fd);
+	CU_ASSERT(holds("large", data, 2 * MIB)); /* from the arena */
+	put("large", data + 1, MIB);
+	put("large", data + 1, MIB);
+	uint8_t *buf = malloc(CHUNK_BYTES);
+	CU_ASSERT(fetch(id_at(0), buf) != 0);
+	free(buf);
 	free(data);
 	end();
 }
@@ -460,6 +547,12 @@ static void of_a_damaged_version_the_one_before_is_taken(void)
 	CU_ASSERT_EQUAL(find("large")->version, 1);
 	CU_ASSERT(holds("large", data, 5 * MIB));
 	CU_ASSERT(only_what_keys_are_in());
+	put("tail", data + 1, 2 * MIB);
+	CU_ASSERT(arena_newest(arena, "tail", &rec) == 2);
+	slot_of(arena, rec, rec->commit & 0xff)->time_ns++;
+	CU_ASSERT(make() > 0);
+	CU_ASSERT_EQUAL(find("tail")->version, 1);
+	CU_ASSERT(holds("tail", data, 2 * MIB));
 	free(data);
 	end();
 }
@@ -706,10 +799,15 @@ int main(void)
 		  of_a_large_key_the_chunks_that_changed_are_read },
 		{ "of protected regions the chunks that changed are read",
 		  of_protected_regions_the_chunks_that_changed_are_read },
+		{ "versions laid out otherwise are not taken for the same",
+		  versions_laid_out_otherwise_are_not_taken_for_the_same },
 		{ "what did not change is not even looked at", what_did_not_change_is_not_even_looked_at },
 		{ "what a level above holds is served from the arena and takes no other memory",
 		  what_a_level_above_holds_is_served_from_the_arena_and_takes_no_other_memory },
 		{ "who asks in vain gets the next keyset whole", who_asks_in_vain_gets_the_next_keyset_whole },
+		{ "who asks in vain while one is made gets the one after it whole",
+		  who_asks_in_vain_while_one_is_made_gets_the_one_after_it_whole },
+		{ "a damaged copy is not given out", a_damaged_copy_is_not_given_out },
 		{ "an agent that takes over reads nothing again", an_agent_that_takes_over_reads_nothing_again },
 		{ "who fetches the keyset before gets it whole while the next is made",
 		  who_fetches_the_keyset_before_gets_it_whole_while_the_next_is_made },
