@@ -1,4 +1,4 @@
-/* Shared by the parts of the parent's side: collect.c decides when, collect_child.c and collect_store.c do it. */
+/* Shared by the parts of the parent's side: collect.c decides when, collect_child.c, collect_take.c and collect_store.c do it. */
 #ifndef CPA_AGENT_COLLECT_H
 #define CPA_AGENT_COLLECT_H
 
