@@ -271,6 +271,8 @@ install: all
 	install -m 644 hooks/cpagent/*.h $(DESTDIR)$(INCLUDEDIR)/cpagent
 	install -d $(DESTDIR)$(PYTHONDIR)/cpagent
 	install -m 644 hooks/python/cpagent/*.py hooks/python/cpagent/py.typed $(DESTDIR)$(PYTHONDIR)/cpagent
+	install -d $(DESTDIR)$(PYTHONDIR)/cpagent-$(VERSION).dist-info
+	$(FILL) packaging/python-metadata.in >$(DESTDIR)$(PYTHONDIR)/cpagent-$(VERSION).dist-info/METADATA
 ifneq ($(FORTRAN),)
 	install -m 644 $(FORTRAN) $(DESTDIR)$(LIBDIR)
 	install -m 644 $(B)/hooks/fortran/cpagent.mod $(DESTDIR)$(INCLUDEDIR)/cpagent

@@ -73,6 +73,14 @@ def test_python_has_every_call(scratch):
     assert set(_lib._PROTOTYPES) <= set(calls())
 
 
+def test_the_package_has_the_librarys_version(scratch):
+    said = set()
+    for path, pattern in (("agent/version.h", r'VERSION "(.*)"'), ("hooks/python/pyproject.toml", r'^version = "(.*)"')):
+        with open(os.path.join(TOP, path)) as f:
+            said.add(re.search(pattern, f.read(), re.M).group(1))
+    assert said == {cpagent.__version__}, said
+
+
 def test_python_has_every_error(scratch):
     assert sorted(codes().values()) == sorted(errors._BY_CODE)
 
