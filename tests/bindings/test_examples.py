@@ -164,6 +164,11 @@ def test_openmp_survives_kills(scratch):
     survives([example("openmp"), "500", "50", out, scratch], out)
 
 
+def test_ranks_alone_is_a_ring_of_one_and_survives_kills(scratch):
+    out = os.path.join(scratch, "result")
+    survives([example("ranks"), "--steps", "20000", "--every", "100", "--pace", "1", "--out", out, "--arena", scratch], out)
+
+
 MONTECARLO = ["--workers", "3", "--samples", "1500000", "--every", "30000"]
 
 

@@ -131,5 +131,21 @@ def test_without_an_agent_its_calls_say_so(scratch):
         cp.wait("k", 1, 0)
 
 
+def test_alone_a_program_is_a_group_of_one(scratch):
+    with cpagent.open(scratch) as cp:
+        raises(cpagent.NoKey, cp.version)
+        assert cp.version(default=None) is None
+        cp.keep("a", 2)
+        for n in range(3):
+            cp.checkpoint("a", n=n)
+        assert cp.version() == cp.version(key="a") == 3
+        assert cp.restore("a", version=cp.version(key="a") - 1)["n"] == 1
+        cp.checkpoint("b", n=2)
+        raises(cpagent.NoKey, lambda: cp.version(key="c"))
+        raises(cpagent.NotHeld, lambda: cp.version("others"))
+        raises(cpagent.BadArgument, lambda: cp.version("", "a"))
+        raises(cpagent.BadArgument, lambda: cp.version(timeout=float("nan")))
+
+
 if __name__ == "__main__":
     sys.exit(harness.run(sys.modules[__name__]))

@@ -4,6 +4,7 @@ import signal
 
 from agents import BUILD, ENDED, wait_until
 from harness import test
+from test_languages import PYTHON
 
 RANKED = os.path.join(BUILD, "tests/system/jobs/ranked")
 FRESH = True
@@ -233,6 +234,65 @@ def another_users_group_is_not_there(c, top, n1, n2, n3):
     assert n1.cli("stop", "theirs", user=b).returncode == 0  # its own: a's go on
     assert sorted(j for j in live(top) if j.startswith("theirs")) == ["theirs.0", "theirs.1"]
     assert n1.cli("wait", "--timeout", "100ms", "mine", user=a, check=False).returncode == 3
+
+
+def ring(c, node, name, *extra, nodes):
+    """Run the example to its end; what its ranks found."""
+    place = os.path.join(c.shared, name)
+    os.mkdir(place)
+    node.cli("run", "--detach", "--group", name, "--ranks", 4, "--max-restarts", 64, "--node",
+             ",".join(n.agent_name for n in nodes), "--", os.path.join(BUILD, "hooks/examples/ranks"), "--dir", place, "--out",
+             os.path.join(place, "result"), "--steps", 1500, *extra)
+    yield
+    assert node.cli("wait", name, timeout=60).returncode == 0
+    yield [open(os.path.join(place, "result.%d" % i)).read() for i in range(4)]
+
+
+@test(limit=120)
+def ranks_that_are_killed_compute_what_they_would_have_computed(c, top, n1, n2, n3):
+    quiet = ring(c, n1, "quiet", nodes=(n1,))
+    next(quiet)
+    expected = next(quiet)
+    killed = ring(c, n1, "killed", "--pace", 25, nodes=(n1, n2))
+    next(killed)
+    for i in range(4):
+        seen = len(said(n1, "killed.0", "step"))
+        wait_until(lambda: len(said(n1, "killed.0", "step")) > seen + 8, 20, "they compute")
+        n1.cli("signal", "KILL", "killed.%d" % i)
+    assert next(killed) == expected
+    back = [int(line.split()[-1]) for line in said(n1, "killed.0", "restored")]
+    assert len(back) >= 4 and back == sorted(back) and back[0] > 0, back
+    assert [n1.job("killed.%d" % i)["incarnation"] for i in range(4)] == [1, 1, 1, 1]
+
+
+@test
+def ranks_in_python_ask_the_same(c, top, n1, n2, n3):
+    program = """
+import cpagent, os, time
+cp, rank = cpagent.open(), int(os.environ["CPAGENT_RANK"])
+cp.keep("state", 2)
+for step in range(1, 4 + rank):
+    cp.checkpoint("state", step=step)
+print("ready now")
+while not os.path.exists("%s"):
+    time.sleep(0.02)
+version = cp.version(key="state")
+print("version", version, cp.restore("state", version=version)["step"])
+print("none", cp.version(key="other", default=None), cp.version("%s", "state"))
+try:
+    cp.version("nobody")
+except cpagent.BadArgument as e:
+    print("refused", e)
+""" % (flag(c, "go"), "python")
+    n1.cli("run", "--detach", "--group", "python", "--ranks", 2, "--node", n1.agent_name + "," + n2.agent_name, "--", *PYTHON,
+           "-c", program)
+    for i in range(2):
+        wait_said(n1, "python.%d" % i, "ready")
+    raise_flag(c, "go")
+    assert n1.cli("wait", "python").returncode == 0, n1.cli("logs", "python.0")
+    for i in range(2):
+        assert said(n1, "python.%d" % i, "version") == ["3 3"] and said(n1, "python.%d" % i, "none") == ["None 3"]
+        assert "nobody" in said(n1, "python.%d" % i, "refused")[0]
 
 
 @test
