@@ -88,17 +88,6 @@ def test_a_handler_that_was_there_is_called_after_the_callbacks(scratch):
     assert made.stdout.split() == ["callback", "handler", "goes", "on"]
 
 
-def test_alone_a_program_is_a_group_of_one(scratch):
-    with cpagent.open(scratch) as cp:
-        raises(cpagent.NoKey, lambda: cp.version("k"), "k")
-        cp.keep("k", 2)
-        for i in range(3):
-            cp.checkpoint("k", x=i)
-        assert cp.version("k") == cp.version("k", timeout=1) == cp.version() == 3
-        assert cp.restore("k", version=cp.version("k") - 1) == {"x": 1}
-        raises(cpagent.NotHeld, lambda: cp.version("k", group="others"), "others")
-
-
 def test_when_a_checkpoint_is_due(scratch):
     with cpagent.open(scratch) as cp:
         assert cp.should_checkpoint()

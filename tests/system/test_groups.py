@@ -276,13 +276,14 @@ for step in range(1, 4 + rank):
 print("ready now")
 while not os.path.exists("%s"):
     time.sleep(0.02)
-version = cp.version(key="state")
+version = cp.version("state")
 print("version", version, cp.restore("state", version=version)["step"])
-print("none", cp.version(key="other", default=None), cp.version("%s", "state"))
-try:
-    cp.version("nobody")
-except cpagent.BadArgument as e:
-    print("refused", e)
+print("named", cp.version("state", group="%s"))
+for key, group in (("other", None), ("state", "nobody")):
+    try:
+        cp.version(key, group)
+    except cpagent.Error as e:
+        print("refused", type(e).__name__, e)
 """ % (flag(c, "go"), "python")
     n1.cli("run", "--detach", "--group", "python", "--ranks", 2, "--node", n1.agent_name + "," + n2.agent_name, "--", *PYTHON,
            "-c", program)
@@ -291,8 +292,9 @@ except cpagent.BadArgument as e:
     raise_flag(c, "go")
     assert n1.cli("wait", "python").returncode == 0, n1.cli("logs", "python.0")
     for i in range(2):
-        assert said(n1, "python.%d" % i, "version") == ["3 3"] and said(n1, "python.%d" % i, "none") == ["None 3"]
-        assert "nobody" in said(n1, "python.%d" % i, "refused")[0]
+        assert said(n1, "python.%d" % i, "version") == ["3 3"] and said(n1, "python.%d" % i, "named") == ["3"]
+        key, group = said(n1, "python.%d" % i, "refused")
+        assert key.startswith("NoKey") and group.startswith("BadArgument") and "nobody" in group, (key, group)
 
 
 @test

@@ -48,7 +48,6 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "cpa_restore_vars": (c_int, _P, _S, c_int, _T, c_size_t),
     "cpa_restore_version": (c_int, _P, _S, c_uint64, _T, c_size_t),
     "cpa_keep": (c_int, _P, _S, c_int),
-    "cpa_version_within": (c_int64, _P, _S, _S, c_double),
     "cpa_wait": (c_int, _P, _S, c_int, c_double),
     "cpa_list": (c_int, _P, POINTER(POINTER(Entry))),
     "cpa_query": (c_int, _P, _S, POINTER(POINTER(Entry))),

@@ -174,17 +174,6 @@ class Keys(Handle):
         """Keep that many versions of key from now on, 1 to 63."""
         check(lib.cpa_keep(self._cp, text(key), versions))
 
-    def version(self, group: Optional[str] = None, key: Optional[str] = None, *, timeout: float = 60.0,
-                default: Any = _RAISE) -> Any:
-        """The newest version of key (None: of every key) that every rank of the group (None: this job's own) has; to be
-        restored with version=. All ranks ask before any of them checkpoints again. Ranks that are not there are waited
-        for; Timeout names one. There is none: default, else NoKey. Outside a group a job is one rank alone."""
-        rc = lib.cpa_version_within(self._cp, None if group is None else text(group), None if key is None else text(key),
-                                    timeout)
-        if rc == NoKey.code and default is not _RAISE:
-            return default
-        return check(rc)
-
     def wait(self, key: str, level: int, timeout: float = -1.0) -> None:
         """Until that level or a higher one holds the version that is the newest now; Timeout after so many seconds,
         negative: never. Other threads run meanwhile. In the main thread, Ctrl-C and other signals are noticed within a
