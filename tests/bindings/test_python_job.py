@@ -88,6 +88,17 @@ def test_a_handler_that_was_there_is_called_after_the_callbacks(scratch):
     assert made.stdout.split() == ["callback", "handler", "goes", "on"]
 
 
+def test_alone_a_program_is_a_group_of_one(scratch):
+    with cpagent.open(scratch) as cp:
+        raises(cpagent.NoKey, lambda: cp.version("k"), "k")
+        cp.keep("k", 2)
+        for i in range(3):
+            cp.checkpoint("k", x=i)
+        assert cp.version("k") == cp.version("k", timeout=1) == cp.version() == 3
+        assert cp.restore("k", version=cp.version("k") - 1) == {"x": 1}
+        raises(cpagent.NotHeld, lambda: cp.version("k", group="others"), "others")
+
+
 def test_when_a_checkpoint_is_due(scratch):
     with cpagent.open(scratch) as cp:
         assert cp.should_checkpoint()
@@ -118,22 +129,6 @@ def test_without_an_agent_its_calls_say_so(scratch):
                      lambda: cp.restore("k", level=2)):
             assert raises(cpagent.NotHeld, call).code == -8
         cp.wait("k", 1, 0)
-
-
-def test_alone_a_program_is_a_group_of_one(scratch):
-    with cpagent.open(scratch) as cp:
-        raises(cpagent.NoKey, cp.version)
-        assert cp.version(default=None) is None
-        cp.keep("a", 2)
-        for n in range(3):
-            cp.checkpoint("a", n=n)
-        assert cp.version() == cp.version(key="a") == 3
-        assert cp.restore("a", version=cp.version(key="a") - 1)["n"] == 1
-        cp.checkpoint("b", n=2)
-        raises(cpagent.NoKey, lambda: cp.version(key="c"))
-        raises(cpagent.NotHeld, lambda: cp.version("others"))
-        raises(cpagent.BadArgument, lambda: cp.version("", "a"))
-        raises(cpagent.BadArgument, lambda: cp.version(timeout=float("nan")))
 
 
 if __name__ == "__main__":
