@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from ctypes import byref, c_double, c_int, c_uint64
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple, TypeVar
+from typing import Any, Callable, List, NamedTuple, Tuple, TypeVar
 
 from ._lib import INIT_FN, RESTART_FN, lib
 from ._pack import text
@@ -136,15 +136,6 @@ class Job(Handle):
     def get_due(self) -> float:
         """The interval that should_checkpoint() goes by now, in seconds."""
         return float(lib.cpa_get_due(self._cp))
-
-    # ---- groups ----------------------------------------------------------------------------------
-    def version(self, key: Optional[str] = None, group: Optional[str] = None, timeout: Optional[float] = None) -> int:
-        """The newest version of key that every rank of a group has, for restore(key, version=...); without a key, of every
-        key; without a group, this job's own, or the program alone. NoKey: there is none that all have. Ranks that are
-        lost or starting are waited for: so many seconds (a minute), negative: for ever; Timeout names one."""
-        of = (self._cp, None if group is None else text(group), None if key is None else text(key))
-        found = lib.cpa_version_of(*of) if timeout is None else lib.cpa_version_within(*of, timeout)
-        return check(int(found))
 
     # ---- the agent -------------------------------------------------------------------------------
     def snapshot(self, timeout: float = -1.0) -> Snapshot:
