@@ -93,7 +93,7 @@ CPA_API int cpa_wait(cpa *cp, const char *key, int level, double timeout_s);
 /* What is checkpointed: the newest version of every key. */
 struct cpa_entry {
 	const char *key;
-	uint64_t version; /* grows by one with each checkpoint of the key */
+	uint64_t version; /* grows with each checkpoint of the key: by one, unless ranks went back (cpagent/group.h) */
 	int level;        /* highest level that holds this version */
 	uint64_t bytes;   /* of data */
 	int64_t time_ns;  /* since 1970 */

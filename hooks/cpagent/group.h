@@ -14,9 +14,9 @@ extern "C" {
 
 /* The newest number V such that every rank of the group has version V of key, whole, on its node. group: NULL for this
  * job's own ($CPAGENT_GROUP); any other of the same user. key: NULL for every key that any rank has, except memos: then each
- * rank has version V of each of these keys. Every rank asks, before any of them checkpoints again (what they use to exchange
- * data tells them so); a rank whose newest version is V goes on with V + 1, and where another one has newer versions than V,
- * all of them number their next checkpoints above the newest of any: so equal numbers stay equal steps.
+ * rank has version V of each of these keys. Every rank asks, and none checkpoints from when the first one asks until all have:
+ * a barrier before and one behind it. Where a rank has newer versions than V, all of them number their next checkpoints above
+ * the newest of any, so that equal numbers stay equal steps; else they go on with V + 1.
  *
  * Ranks that are lost, starting or being restored are waited for, for a minute; one that ended well counts with what it
  * left. In a job of no group, and without an agent with group NULL, the program is a group of one.

@@ -183,6 +183,26 @@ static void versions_that_share_blocks_are_whole_too(void)
 	cpa_close(cp);
 }
 
+static void regions_go_back_as_variables_of_their_names(void)
+{
+	cpa *cp = opened("regions");
+	struct cpa_var u = CPA_NAMED("large", large, 4096);
+
+	CU_ASSERT_EQUAL(cpa_keep(cp, "r", 2), 0);
+	CU_ASSERT_EQUAL(CPA_PROTECT(cp, "large", large, 4096), 0);
+	for (int i = 1; i <= 3; i++) {
+		large[77] = i;
+		CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "r", 1), 0);
+	}
+	CU_ASSERT_EQUAL(cpa_restore_version(cp, "r", 2, &u, 1), 0);
+	CU_ASSERT_EQUAL(large[77], 2);
+	CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "r", 1), 0);
+	large[77] = 0;
+	CU_ASSERT_EQUAL(cpa_restore_protected(cp, "r", 0), 0);
+	CU_ASSERT_EQUAL(large[77], 2);
+	cpa_close(cp);
+}
+
 static const struct test tests[] = {
 	{"the newest version that all ranks have is found", the_newest_version_that_all_ranks_have_is_found},
 	{"there may be none", there_may_be_none},
@@ -193,6 +213,7 @@ static const struct test tests[] = {
 	{"of all keys it is one that each has and memos are none", of_all_keys_it_is_one_that_each_has_and_memos_are_none},
 	{"a version with a flipped byte is not whole", a_version_with_a_flipped_byte_is_not_whole},
 	{"versions that share blocks are whole too", versions_that_share_blocks_are_whole_too},
+	{"regions go back as variables of their names", regions_go_back_as_variables_of_their_names},
 };
 
 int main(void)
