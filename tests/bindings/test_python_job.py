@@ -91,6 +91,7 @@ def test_a_handler_that_was_there_is_called_after_the_callbacks(scratch):
 def test_alone_a_program_is_a_group_of_one(scratch):
     with cpagent.open(scratch) as cp:
         raises(cpagent.NoKey, lambda: cp.version("k"), "k")
+        assert cp.version("k", default=None) is None
         cp.keep("k", 2)
         for i in range(3):
             cp.checkpoint("k", x=i)

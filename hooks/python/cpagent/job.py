@@ -6,11 +6,11 @@ import os
 import signal
 import threading
 from ctypes import byref, c_double, c_int, c_uint64
-from typing import Any, Callable, List, NamedTuple, Tuple, TypeVar
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple, TypeVar
 
 from ._lib import INIT_FN, RESTART_FN, lib
 from ._pack import text
-from .errors import check
+from .errors import NoKey, check
 from .handle import Handle
 
 
@@ -30,6 +30,7 @@ class Snapshot(NamedTuple):
 _Init = TypeVar("_Init", bound=Callable[[Any, str], Any])
 _Number = TypeVar("_Number", bound=Callable[[Any, int], Any])
 
+_RAISE: Any = object()
 BEGAN = ("fresh", "snapshot", "keys")
 
 
@@ -136,6 +137,16 @@ class Job(Handle):
     def get_due(self) -> float:
         """The interval that should_checkpoint() goes by now, in seconds."""
         return float(lib.cpa_get_due(self._cp))
+
+    # ---- groups ----------------------------------------------------------------------------------
+    def version(self, key: Optional[str] = None, group: Optional[str] = None, timeout: Optional[float] = None, *,
+                default: Any = _RAISE) -> Any:
+        """The newest version of key that every rank of a group has, for restore(key, version=...); without a key, of every
+        key; without a group, this job's own, or the program alone. There is none that all have: default, else NoKey. Ranks that are
+        lost or starting are waited for: so many seconds (a minute), negative: for ever; Timeout names one."""
+        of = (self._cp, None if group is None else text(group), None if key is None else text(key))
+        found = lib.cpa_version_of(*of) if timeout is None else lib.cpa_version_within(*of, timeout)
+        return default if found == NoKey.code and default is not _RAISE else check(found)
 
     # ---- the agent -------------------------------------------------------------------------------
     def snapshot(self, timeout: float = -1.0) -> Snapshot:
