@@ -105,15 +105,15 @@ static int copy_out(struct arena *a, struct arena_record *r, uint32_t slot, stru
 	return 0;
 }
 
-/* The slot with the newest version below `below`; -1 for none. */
-static int newest_below(struct arena *a, struct arena_record *r, uint64_t below, uint64_t *version)
+/* Of the slots left, that with the newest version below `below`; -1 for none. */
+static int newest_below(struct arena *a, struct arena_record *r, uint64_t below, uint64_t left, uint64_t *version)
 {
 	int found = -1;
 	uint32_t i;
 
 	*version = 0;
 	for (i = 0; i < r->slots; i++) {
-		uint64_t v = slot_version(a, r, i);
+		uint64_t v = left >> i & 1 ? slot_version(a, r, i) : 0;
 
 		if (v && v < below && v > *version) {
 			*version = v;
@@ -123,25 +123,23 @@ static int newest_below(struct arena *a, struct arena_record *r, uint64_t below,
 	return found;
 }
 
+/* A slot whose number was damaged may say that of another one: slot by slot, not number by number. */
 static int get_locked(struct arena *a, struct arena_record *r, struct arena_var *vars, size_t n, uint64_t version,
 		      uint64_t *got, struct arena_misfit *m)
 {
 	/* a version above the commit was not published: its writer died at the last moment */
-	uint64_t v, newest = load_acquire(&r->commit) >> 8, below = newest + 1;
+	uint64_t v, newest = load_acquire(&r->commit) >> 8, last = version ? version : newest, left = UINT64_MAX;
 	int skipped = 0, slot, rc;
 
 	if (newest == 0 || version > newest)
 		return -ENOENT;
-	if (version)
-		below = version + 1;
-	for (;; below = v, skipped++) {
-		slot = newest_below(a, r, below, &v);
+	for (;; left &= ~(UINT64_C(1) << slot), last = v) {
+		slot = newest_below(a, r, last + 1, left, &v);
 		if (version && v != version)
-			return version == newest || skipped ? -EBADMSG : -ENOENT;
+			return version == newest || left != UINT64_MAX ? -EBADMSG : -ENOENT;
 		if (slot < 0)
 			return -EBADMSG;
-		if (!version && !skipped && v != newest)
-			skipped = 1; /* not even its number is left */
+		skipped += v != last; /* or not even its number is left */
 		rc = copy_out(a, r, (uint32_t)slot, vars, n, m);
 		if (got)
 			*got = v;

@@ -113,8 +113,9 @@ static int read_slot(struct arena_reader *r, const struct record *rec, uint32_t 
 	return verify ? slot_verify_all(*copy, p, rec->fixed.hash ^ version) : 0;
 }
 
-/* The slot of the newest version below `below`, by the slots' own words; -1 for none. */
-static int slot_below(struct arena_reader *r, const struct record *rec, uint64_t below, uint64_t *version)
+/* Of the slots left, that of the newest version below `below`, by the slots' own words; -1 for none. Of two that say
+ * the same, a damaged number is not that of the slot which the record names. */
+static int slot_below(struct arena_reader *r, const struct record *rec, uint64_t below, uint64_t left, uint64_t *version)
 {
 	int found = -1;
 	uint64_t v;
@@ -122,9 +123,10 @@ static int slot_below(struct arena_reader *r, const struct record *rec, uint64_t
 
 	*version = 0;
 	for (i = 0; i < rec->fixed.slots; i++) {
-		if (!read_extent_ok(r, &rec->slot[i], 0) || read_at(r, read_extent_at(r, &rec->slot[i]), &v, sizeof v) != 0)
+		if (!(left >> i & 1) || !read_extent_ok(r, &rec->slot[i], 0) ||
+		    read_at(r, read_extent_at(r, &rec->slot[i]), &v, sizeof v) != 0)
 			continue;
-		if (v && v < below && v > *version) {
+		if (v && v < below && (v > *version || (v == *version && i == (rec->fixed.commit & 0xff)))) {
 			*version = v;
 			found = (int)i;
 		}
@@ -134,7 +136,7 @@ static int slot_below(struct arena_reader *r, const struct record *rec, uint64_t
 
 int read_slot_of(struct arena_reader *r, const struct record *rec, uint64_t version, uint64_t *found)
 {
-	int slot = version <= rec->fixed.commit >> 8 ? slot_below(r, rec, version + 1, found) : -1;
+	int slot = version <= rec->fixed.commit >> 8 ? slot_below(r, rec, version + 1, UINT64_MAX, found) : -1;
 
 	return slot >= 0 && *found == version ? slot : -1;
 }
@@ -159,21 +161,21 @@ int read_slot_at(struct arena_reader *r, const struct record *rec, uint32_t slot
 	return read_at(r, read_extent_at(r, &rec->slot[slot]) + at, out, length);
 }
 
-/* One look at a key: the newest version (or the one wanted) that can be read now. */
+/* One look at a key: the newest version (or the one wanted) that can be read now. Slot by slot, as the library's
+ * get_locked() does. */
 static int look(struct arena_reader *r, const struct record *rec, uint64_t wanted, int verify, uint8_t **copy,
 		struct slot_plan *p, int *skipped)
 {
-	uint64_t newest = rec->fixed.commit >> 8, below = (wanted ? wanted : newest) + 1, v;
+	uint64_t newest = rec->fixed.commit >> 8, last = wanted ? wanted : newest, left = UINT64_MAX, v;
 	int slot, rc, damaged = 0;
 
 	if (newest == 0 || wanted > newest)
 		return -ENOENT;
-	for (;; below = v, damaged++) {
-		slot = slot_below(r, rec, below, &v);
+	for (;; left &= ~(UINT64_C(1) << slot), last = v) {
+		slot = slot_below(r, rec, last + 1, left, &v);
 		if (slot < 0 || (wanted && v != wanted))
-			return wanted && !damaged && wanted != newest ? -ENOENT : -EBADMSG;
-		if (!wanted && !damaged && v != newest)
-			damaged = 1;
+			return wanted && left == UINT64_MAX && wanted != newest ? -ENOENT : -EBADMSG;
+		damaged += v != last;
 		rc = read_slot(r, rec, (uint32_t)slot, verify, copy, p);
 		if (rc == 0) {
 			*skipped = damaged;

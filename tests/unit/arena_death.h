@@ -17,14 +17,6 @@
 #include "lib/arena/reader.h"
 #include "tests/unit/harness.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define __SANITIZE_ADDRESS__ 1
-#elif __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-
 static char death_dir[64], death_path[96];
 
 static inline struct arena *fresh(uint64_t budget)
@@ -191,6 +183,23 @@ static inline uint64_t region_get(struct arena *a, const char *key, uint64_t wan
 	       memcmp(v.data, words, sizeof words) == 0;
 	arena_value_free(&v);
 	return same ? got : 0;
+}
+
+/* The slot of "key" that holds a version, and how it is laid out. */
+static inline uint8_t *slot_of_version(struct arena *a, uint64_t version, struct slot_plan *p)
+{
+	struct arena_record *r;
+
+	arena_newest(a, "key", &r);
+	for (uint32_t i = 0; i < r->slots; i++)
+		if (slot_version(a, r, i) == version) {
+			uint64_t most = record_slots(r)[i].length;
+
+			CU_ASSERT_EQUAL_FATAL(slot_check(extent_at(a, r, i), most, most, p), 0);
+			return extent_at(a, r, i);
+		}
+	CU_FAIL_FATAL("no such version");
+	return NULL;
 }
 
 #endif

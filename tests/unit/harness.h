@@ -6,6 +6,15 @@
 #include <CUnit/CUnit.h>
 #include <stddef.h>
 
+/* clang says it in another way */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#elif __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
 struct test {
 	const char *sentence; /* what must be true; shown when it is not */
 	void (*run)(void);

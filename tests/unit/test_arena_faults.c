@@ -33,22 +33,6 @@ static struct arena *with_regions(uint64_t n, uint32_t keep, struct region *g)
 	return a;
 }
 
-static uint8_t *slot_of_version(struct arena *a, uint64_t version, struct slot_plan *p)
-{
-	struct arena_record *r;
-
-	arena_newest(a, "key", &r);
-	for (uint32_t i = 0; i < r->slots; i++)
-		if (slot_version(a, r, i) == version) {
-			uint64_t most = record_slots(r)[i].length;
-
-			CU_ASSERT_EQUAL_FATAL(slot_check(extent_at(a, r, i), most, most, p), 0);
-			return extent_at(a, r, i);
-		}
-	CU_FAIL_FATAL("no such version");
-	return NULL;
-}
-
 /* Where block b of a version lies. */
 static uint8_t *block_of(struct arena *a, uint64_t version, uint64_t b)
 {
