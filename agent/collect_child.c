@@ -21,9 +21,11 @@ static int make_room(struct round *r, size_t n)
 	r->got = got ? got : r->got;
 	void *gone = realloc(r->gone, (r->n_gone + n + 1) * sizeof *r->gone);
 	r->gone = gone ? gone : r->gone;
+	void *heard = realloc(r->heard, (r->n_heard + n + 1) * sizeof *r->heard);
+	r->heard = heard ? heard : r->heard;
 	void *seen = realloc(r->seen, (r->n_seen + n + 1) * sizeof *r->seen);
 	r->seen = seen ? seen : r->seen;
-	return got && gone && seen ? 0 : err_set(&r->err, ERR_FAILED, "out of memory");
+	return got && gone && heard && seen ? 0 : err_set(&r->err, ERR_FAILED, "out of memory");
 }
 
 /* One message of what there is. True: there is more, and the child is still there. */
@@ -98,6 +100,19 @@ static void tell(struct round *r, const struct got *g)
 	call_send(a, r->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
 }
 
+/* A node remembers its jobs for other reasons; a level between us and it, only until we have heard. */
+static void tell_heard(const struct round *r, const char *job)
+{
+	Cpa__Held held = CPA__HELD__INIT;
+	Cpa__Ask ask = CPA__ASK__INIT;
+	held.job = (char *)(uintptr_t)job;
+	held.gone = true;
+	ask.what_case = CPA__ASK__WHAT_HELD;
+	ask.held = &held;
+	if (r->child->level > 1)
+		call_send(r->agent, r->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
+}
+
 /* A child that is not there is asked again later and later, unless it shows up by itself. */
 static void note_absence(struct round *r)
 {
@@ -124,6 +139,8 @@ static void done_round(void *ctx)
 		tell(r, &r->got[i]);
 	for (size_t i = 0; i < r->n_gone; i++)
 		collect_forget(k, r->gone[i]);
+	for (size_t i = 0; i < r->n_heard; i++)
+		tell_heard(r, r->heard[i]);
 	if (r->code == 0)
 		k->last_update = clock_real_ns();
 	/* the level above may want it at once, too; nobody waits for that there if it was asked for up to here */
@@ -136,6 +153,7 @@ static void done_round(void *ctx)
 	note_absence(r);
 	free(r->got);
 	free(r->gone);
+	free(r->heard);
 	free(r->seen);
 	free(r);
 	c->busy = false;

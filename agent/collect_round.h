@@ -28,6 +28,8 @@ struct round {
 	size_t n_got;
 	char (*gone)[CORE_UUID]; /* dropped here */
 	size_t n_gone;
+	char (*heard)[CORE_UUID]; /* that these are gone: the child may forget them */
+	size_t n_heard;
 	struct seen {
 		char job[CORE_UUID];
 		uint64_t ahead;

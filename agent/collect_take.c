@@ -111,7 +111,7 @@ static void let_go(struct round *r, const Cpa__Stock *s)
 	any |= store_newest(store, job, CPA__WHAT__KEYSET, &k);
 	if (!any || g.incarnation > s->incarnation || k.incarnation > s->incarnation)
 		return;
-	if (store_drop_job(store, job, &e) < 0)
+	if (ended_let_go(store, job, s->incarnation, r->agent->standing != NULL, &e) < 0)
 		log_warn("not_dropped", "job=%s why=\"%s\"", job, e.text);
 	else
 		core_copy(r->gone[r->n_gone++], CORE_UUID, job);
@@ -163,6 +163,7 @@ int collect_take(struct round *r, const Cpa__Stock *s)
 	int rc = 0;
 	if (s->gone && !s->keys_asked) {
 		let_go(r, s);
+		core_copy(r->heard[r->n_heard++], CORE_UUID, job);
 		return 0;
 	}
 	core_copy(r->seen[r->n_seen].job, CORE_UUID, job);

@@ -225,7 +225,8 @@ static Cpa__Stock *stored_stock(struct store *s, const char *job)
 	}
 	if (out->spec) {
 		out->level = out->spec->level;
-		out->gone = out->keys_asked = ended_marked(s, job);
+		out->gone = ended_marked(s, job, &out->incarnation);
+		out->keys_asked = out->gone && out->keyset;
 		return out;
 	}
 	cpa__stock__free_unpacked(out, NULL);
@@ -329,10 +330,36 @@ static void keys_held(struct job *j, const Cpa__Holding *h)
 		drop_copies(j, h);
 }
 
+struct heard {
+	struct agent *agent;
+	char job[CORE_UUID];
+};
+
+static void run_heard(void *ctx)
+{
+	struct heard *h = ctx;
+	struct err e = { 0 };
+	if (ended_heard(h->agent->store, h->job, &e) < 0)
+		log_warn("not_dropped", "job=%s why=\"%s\"", h->job, e.text);
+}
+
+/* The level above knows that this job ended well. */
+static void heard_gone(struct agent *a, const char *job)
+{
+	struct heard *h = a->store && manifest_job_ok(job) ? calloc(1, sizeof *h) : NULL;
+	if (!h)
+		return;
+	h->agent = a;
+	core_copy(h->job, sizeof h->job, job);
+	work_start(&a->loop, run_heard, free, h);
+}
+
 /* A parent holds it. Whoever gave it to us hears it too, down to the job's node. */
 void serve_held(struct agent *a, const Cpa__Held *q)
 {
 	struct job *j = jobs_find(a, q->job);
+	if (q->gone)
+		heard_gone(a, q->job);
 	if (!q->holding)
 		return;
 	if (j) {

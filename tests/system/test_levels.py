@@ -6,6 +6,7 @@ from agents import BUILD, wait_until
 from harness import test
 
 HEAT = os.path.join(BUILD, "hooks/examples/heat")
+KEYED = os.path.join(BUILD, "tests/system/jobs/keyed")
 
 
 def setup(cluster):
@@ -129,6 +130,45 @@ def a_parent_that_is_killed_forgets_nothing_it_acknowledged(c, top, mid, n1, n2)
     c.wait_up(top, mid)
     n1.cli("restore", "--force", "--level", "2", "--node", n2.agent_name, "safe", timeout=60)
     ticks.wait_on(path, n2, 15)
+
+
+def stored(node, job):
+    """What an agent above has of a job, in memory."""
+    path = node.path("/run/cpagent/store/jobs/%s" % job)
+    return os.listdir(path) if os.path.isdir(path) else []
+
+
+def ends_well(c, top, mid, n1, name):
+    """A job whose keys came to every level by themselves; it ends when the file is there."""
+    flag = os.path.join(c.shared, name)
+    n1.run("--name", name, "--", KEYED, "checkpoint", "state", 1, 100, 1, "until", flag)
+    job = n1.job(name)["job"]
+    wait_until(lambda: any(f.startswith("k-") for f in stored(top, job)), 20, "its keys are on the top")
+    return job, flag
+
+
+@test
+def the_end_of_a_job_is_heard_on_every_level(c, top, mid, n1, n2):
+    job, flag = ends_well(c, top, mid, n1, "ends")
+    open(flag, "w").close()
+    assert n1.cli("wait", "ends").returncode == 0
+    wait_until(lambda: not stored(top, job), 20, "the top holds nothing of it")
+    wait_until(lambda: not stored(mid, job), 20, "and the level between has forgotten it")
+
+
+@test
+def the_end_of_a_job_is_heard_by_a_level_that_was_away(c, top, mid, n1, n2):
+    job, flag = ends_well(c, top, mid, n1, "unheard")
+    top.agent_kill()
+    open(flag, "w").close()
+    wait_until(lambda: "ended" in stored(mid, job), 20, "the level between knows that it has ended")
+    wait_until(lambda: not any(f[:2] in ("k-", "g-") for f in stored(mid, job)), 20, "and holds nothing of it")
+    mid.agent_kill()
+    mid.agent_start()
+    assert "ended" in stored(mid, job) and stored(top, job)
+    top.agent_start()
+    wait_until(lambda: not stored(top, job), 30, "the top has heard of it")
+    wait_until(lambda: not stored(mid, job), 20, "and the level between has forgotten it")
 
 
 @test
