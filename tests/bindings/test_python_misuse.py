@@ -214,6 +214,23 @@ def test_a_result_is_of_the_same_type_the_second_time(scratch):
         assert same.hits == same.misses == len(results)
 
 
+def test_a_computation_that_fails_gives_back_what_it_began(scratch):
+    with cpagent.open(scratch) as cp:
+        dropped, real = [], lib.cpa_memo_drop
+        lib.cpa_memo_drop = lambda m: dropped.append(bool(m)) or real(m)
+        try:
+            fails = cp.memo("fails")(lambda x: {0: 1 // x, 1: {}, 2: 2 ** 70, 3: 3}[x])
+            raises(ZeroDivisionError, lambda: fails(0))
+            raises(TypeError, lambda: fails(1))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                fails(2)
+            assert dropped == [True] * 3
+            assert fails(3) == 3 and not dropped[-1]
+        finally:
+            lib.cpa_memo_drop = real
+
+
 def test_a_memo_that_keeps_nothing_says_so_once(scratch):
     with cpagent.open(scratch, budget=1 << 20) as cp:
         cases = {"the arena": lambda x: np.ones(1 << 20), "300 parts": lambda x: tuple(range(300)),
