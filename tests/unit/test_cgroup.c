@@ -197,12 +197,20 @@ static void cpu_time_is_counted(void)
 	uint64_t before = 0, after = 0;
 	set_up(&w);
 	CU_ASSERT_EQUAL(cgroup_cpu_ns(&w.cg, JOB, &before, &w.e), 0);
+	int joined[2];
+	CU_ASSERT_EQUAL_FATAL(pipe(joined), 0);
 	pid_t busy = fork();
-	if (busy == 0)
-		for (;;)
-			if (clock() > CLOCKS_PER_SEC / 20)
-				_exit(0);
+	if (busy == 0) {
+		char c;
+		ssize_t told = read(joined[0], &c, 1);
+		while (told == 1 && clock() < CLOCKS_PER_SEC / 20)
+			;
+		_exit(0);
+	}
 	CU_ASSERT_EQUAL(cgroup_join(&w.cg, JOB, busy, &w.e), 0);
+	CU_ASSERT_EQUAL(write(joined[1], "x", 1), 1);
+	close(joined[0]);
+	close(joined[1]);
 	waitpid(busy, NULL, 0);
 	CU_ASSERT_EQUAL(cgroup_cpu_ns(&w.cg, JOB, &after, &w.e), 0);
 	CU_ASSERT(after - before > 10 * (uint64_t)NS_PER_MS && after - before < (uint64_t)NS_PER_S);

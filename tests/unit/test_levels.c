@@ -385,7 +385,7 @@ static void an_agent_that_waits_for_a_child_ends_when_it_is_told_to(void)
 	CU_ASSERT(until(was_asked_for_a_manifest));
 	int64_t began = clock_boot_ns();
 	end();
-	CU_ASSERT(clock_boot_ns() - began < 10 * NS_PER_S); /* and not when its calls time out */
+	CU_ASSERT(clock_boot_ns() - began < 18 * NS_PER_S); /* and not when its calls time out, after 20 s */
 }
 
 static const struct test tests[] = {
