@@ -132,7 +132,7 @@ $(FORTRAN_PROGRAMS): $(B)/libcpagent_fortran.a $(B)/libcpagent.a
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
 	@$(CC) $(SANFLAGS) $(LDFLAGS) $(BESIDE) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
 
-$(B)/tests/unit/test_launch: | $(B)/cpinit
+$(B)/tests/unit/test_launch $(B)/tests/unit/test_launch_world: | $(B)/cpinit
 $(B)/tests/unit/test_levels: | $(B)/cpagentd
 $(B)/tests/unit/test_snapshot $(B)/tests/unit/test_snapshot_faults $(B)/tests/bench/bench_snapshot: | $(B)/cpinit $(B)/tests/unit/snapshot_job
 
