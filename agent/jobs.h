@@ -20,6 +20,7 @@
 #include "agent/core/job.h"
 #include "agent/core/registry.h"
 #include "agent/core/supervise.h"
+#include "agent/core/turns.h"
 #include "agent/ports/cgroup.h"
 #include "lib/arena/format.h"
 #include "lib/wire/cpagent.pb-c.h"
@@ -75,6 +76,8 @@ struct job {
 	uv_poll_t *watch;   /* on pidfd */
 	struct bell *bell;  /* bell.c */
 	struct ask_flight asking[ARENA_ASKS];
+	struct turn shot_turn; /* of snapshots that it asks for itself; ask_snapshot.c */
+	uint32_t shot_level;   /* to which it wants that which it waits for to be carried */
 	int64_t asks_due;             /* when its mailbox is looked into without a bell */
 	enum arena_periodic periodic; /* job_intervals.c */
 	struct interval update, save; /* its own; off: as its agents are configured */

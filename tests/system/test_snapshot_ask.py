@@ -3,6 +3,7 @@ import os
 import re
 import struct
 import time
+from datetime import datetime
 
 from agents import BUILD, SLOW, ended, wait_until
 from harness import test
@@ -78,6 +79,34 @@ def a_job_that_asks_for_anything_all_the_time_hurts_nobody_else(c, n1):
         n1.cli("ps")
     assert time.monotonic() - began < 5 * SLOW
     assert n1.log_size() < 1 << 20
+
+
+def asked_for(n1, job):
+    """(when it was there, how long it took) of each snapshot that the job asked for, from the agent's log, in seconds."""
+    lines = [w for w in n1.log_text().splitlines() if " snapshot " in w and "job=%s" % n1.job(job)["job"] in w]
+    when = [datetime.fromisoformat(w.split()[0].replace("Z", "+00:00")).timestamp() for w in lines]
+    return list(zip(when, (float(re.search(r"total_ms=([0-9.]+)", w)[1]) / 1000 for w in lines)))
+
+
+@test
+def a_job_that_asks_for_one_snapshot_after_another_pauses_in_between(c, n1):
+    n1.run("--name", "greedy", "--", ASKER, "greedy")
+    wait_until(lambda: len(asked_for(n1, "greedy")) >= 4, 30, "it has asked four times")
+    asked = asked_for(n1, "greedy")
+    for (at, took), (later, _) in zip(asked, asked[1:]):
+        assert later - at >= 3 * took, asked
+    n1.cli("checkpoint", "greedy", timeout=20)  # who is not the job does not wait for its pause
+    assert n1.history("greedy")[-1]["reason"] in ("demand", "asked by the job"), n1.history("greedy")
+
+
+@test
+def a_job_killed_while_it_waits_for_its_turn_may_ask_again(c, n1):
+    n1.run("--name", "killed", "--restart", "permanent", "--", ASKER, "greedy")
+    wait_until(lambda: len(said(n1, "killed")) >= 2, 20, "it is asking again")
+    n1.cli("signal", "KILL", "killed")
+    n1.wait_job("killed", 20, state="running", incarnation=1)
+    count = len(said(n1, "killed"))
+    wait_until(lambda: len(said(n1, "killed")) >= count + 2, 30, "it is answered again")
 
 
 def how(n1, job):

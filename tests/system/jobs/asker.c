@@ -1,5 +1,6 @@
 /* asker MODE: asks its agent for things without libcpagent.
  *   silent   asks for snapshots and does not ring; prints the answers
+ *   greedy   asks for one snapshot after another; prints the answers
  *   flood    asks for everything, with anything written where an ask is described, and rings all the time */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,17 @@
 #include <unistd.h>
 
 #include "lib/arena/mailbox.h"
+
+static void ask_greedily(struct arena *a)
+{
+	struct arena_ask answer;
+
+	for (;;) {
+		if (arena_ask(a, ARENA_ASK_SNAPSHOT, 0, 0, NULL, -1, &answer) == 0)
+			printf("answered %d: %llu\n", answer.result, (unsigned long long)answer.number);
+		fflush(stdout);
+	}
+}
 
 static void ask_silently(struct arena *a)
 {
@@ -49,5 +61,7 @@ int main(int argc, char **argv)
 		return 1;
 	if (!strcmp(argv[1], "silent"))
 		ask_silently(a);
+	if (!strcmp(argv[1], "greedy"))
+		ask_greedily(a);
 	flood(a);
 }
