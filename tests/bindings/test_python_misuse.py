@@ -54,6 +54,23 @@ def test_a_refusal_says_what_can_be_kept_instead(scratch):
         raises(cpagent.BadArgument, lambda: cp.checkpoint("k", s="\ud800"), "variable s", "bytes")
 
 
+def test_numbers_and_functions_of_a_wrong_type_are_named(scratch):
+    with cpagent.open(scratch) as cp:
+        cp.checkpoint("k", x=1, level=np.int64(1))
+        for call, word in ((lambda: cp.checkpoint("k", x=1, level=1.0), "level"), (lambda: cp.restore("k", level="1"), "level"),
+                           (lambda: cp.restore("k", version=1.5), "version"), (lambda: cp.keep("k", "3"), "versions"),
+                           (lambda: cpagent.open(scratch, budget=1e9), "budget"), (lambda: cp.on_term(None), "on_term()"),
+                           (lambda: cp.on_restart(5), "on_restart()"), (lambda: cp.memo("m")(5), "memo()"),
+                           (lambda: cp.memo(lambda x: x), "@memo('name 1')"), (lambda: cpagent.memo(len), "@memo('name 1')"),
+                           (lambda: cp.checkpoint("k", x=[1, 2]), "numpy.asarray"), (lambda: cp.checkpoint("k", x={}), "entries")):
+            raises(TypeError, call, word)
+        for call, word in ((lambda: cp.restore("k", version=-1), "version: -1"), (lambda: cp.memo_set(limit=-1), "limit: -1"),
+                           (lambda: cpagent.open(scratch, budget=-1), "budget: -1")):
+            raises(cpagent.BadArgument, call, word)
+        assert cp.restore("k", version=np.uint8(1)) == {"x": 1}
+        cp.wait("k", 1, None)
+
+
 # ---- handles ----------------------------------------------------------------------------------------------
 def test_a_handle_is_not_copied_nor_sent_to_another_process(scratch):
     with cpagent.open(scratch) as cp:

@@ -27,7 +27,7 @@ from .files import Files as _Files
 from .handle import Path
 from .job import Incarnation, Job as _Job, Snapshot
 from .keys import Entry, Keys as _Keys
-from .memo import Memoized, Memos as _Memos, MemoStats
+from .memo import Memoized, Memos as _Memos, MemoStats, memo_of
 from .regions import Regions as _Regions, Tracking
 
 _R = TypeVar("_R")
@@ -59,7 +59,7 @@ def default() -> Checkpoints:
 
 def memo(name: str) -> Callable[[Callable[..., _R]], Memoized[_R]]:
     """Checkpoints.memo() in default(), which is opened with the first call of the function."""
-    return lambda function: Memoized(default, name, function)
+    return memo_of(default, name)
 
 
 def key(*words: Any) -> str:

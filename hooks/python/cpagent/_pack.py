@@ -3,6 +3,7 @@ becomes what."""
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 from ctypes import addressof, c_bool, c_char, c_char_p, c_double, c_int64, c_void_p, cast
 from typing import Any, Callable, Mapping, Optional, Tuple
@@ -27,6 +28,23 @@ def text(word: str) -> bytes:
     if b"\0" in data:
         raise BadArgument("a key or a name with a NUL in it: %r" % word)
     return data
+
+
+def whole(what: str, value: Any, least: int = -0x80000000, most: int = 0x7fffffff) -> int:
+    """A level, a version and so on for the C library, which would be given something else instead."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError("%s is a whole number, not %r" % (what, value)) from None
+    if not least <= number <= most:
+        raise BadArgument("%s: %d is out of bounds" % (what, number))
+    return number
+
+
+def function(what: str, fn: Any) -> Any:
+    if not callable(fn):
+        raise TypeError("%s takes a function, not %r" % (what, fn))
+    return fn
 
 
 @functools.lru_cache(maxsize=4096)
@@ -179,6 +197,13 @@ _PACKERS: dict[type, Callable[[str, Any], Described]] = {
 }
 
 
+def _instead_of(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "keep its entries one by one"
+    listed = isinstance(value, (list, tuple)) or hasattr(value, "__array__")
+    return "keep numpy.asarray(x), or array.array" if listed else ""
+
+
 def _learn(name: str, value: Any) -> Callable[[str, Any], Described]:
     """The packer for a type that is met for the first time."""
     kind, numpy = type(value), sys.modules.get("numpy")
@@ -197,7 +222,7 @@ def _learn(name: str, value: Any) -> Callable[[str, Any], Described]:
                 memoryview(value).release()
                 packer = _buffer
             except TypeError:
-                raise no_type(name, "a " + kind.__name__) from None
+                raise no_type(name, "a " + kind.__name__, _instead_of(value)) from None
     _PACKERS[kind] = packer
     return packer
 

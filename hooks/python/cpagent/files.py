@@ -7,7 +7,7 @@ import os
 from typing import Any, Iterator
 
 from ._lib import lib
-from ._pack import text
+from ._pack import text, whole
 from .errors import check
 from .handle import Handle, Path
 
@@ -33,12 +33,12 @@ class Files(Handle):
             except OSError:
                 pass
             raise
-        check(lib.cpa_file_done(self._cp, text(key), level))
+        check(lib.cpa_file_done(self._cp, text(key), whole("level", level)))
 
     def restore_file(self, key: str, *, level: int = 0) -> str:
         """Write key's newest version into a file again and return its path. The file is the caller's: rename it, or
         remove it; close() removes what is left."""
-        return self._path(lib.cpa_restore_file, key, level)
+        return self._path(lib.cpa_restore_file, key, whole("level", level))
 
     def _path(self, call: Any, key: str, *level: int) -> str:
         path = ctypes.create_string_buffer(_PATH_MAX)

@@ -7,7 +7,7 @@ from ctypes import byref, c_void_p
 from typing import Any, Callable, List, Optional, TypeVar, Union
 
 from ._lib import lib
-from ._pack import text
+from ._pack import text, whole
 from .errors import check
 
 Path = Union[str, "os.PathLike[str]"]
@@ -30,7 +30,7 @@ class Handle:
         self._after_close: List[Callable[[], None]] = []
         handle = c_void_p()
         check(lib.cpa_open_named(byref(handle), None if where is None else os.fsencode(where),
-                                 text(program_name() if name is None else name), budget))
+                                 text(program_name() if name is None else name), whole("budget", budget, 0, 1 << 63)))
         self._cp = handle.value
 
     def close(self) -> None:

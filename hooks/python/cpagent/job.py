@@ -9,7 +9,7 @@ from ctypes import byref, c_double, c_int, c_uint64
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple, TypeVar
 
 from ._lib import INIT_FN, RESTART_FN, lib
-from ._pack import text
+from ._pack import function, text
 from .errors import NoKey, check
 from .handle import Handle
 
@@ -110,6 +110,7 @@ class Job(Handle):
         def call(_cp: Any, incarnation: int, _arg: Any) -> None:
             fn(self, incarnation)
 
+        function("on_restart()", fn)
         thunk = RESTART_FN(call)
         check(lib.cpa_on_restart(self._cp, thunk, None))
         self._thunks.append(thunk)
@@ -120,6 +121,7 @@ class Job(Handle):
         what it did before. It runs between two steps of the interpreter, in the main thread, and may do anything. The
         last one added runs first; a fork()ed child has none. Call it in the main thread, or SIGTERM is not heard of.
         SIGKILL, os._exit() and the fatal signals (SIGSEGV, …) call nothing in Python. Usable as a decorator."""
+        function("on_term()", fn)
         _ends.add(self, lambda number: fn(self, number))
         return fn
 
@@ -149,11 +151,11 @@ class Job(Handle):
         return default if found == NoKey.code and default is not _RAISE else check(found)
 
     # ---- the agent -------------------------------------------------------------------------------
-    def snapshot(self, timeout: float = -1.0) -> Snapshot:
-        """Ask the agent for a process snapshot of this job, and wait for it: at most so many seconds. NotHeld: there is
+    def snapshot(self, timeout: Optional[float] = None) -> Snapshot:
+        """Ask the agent for a process snapshot of this job, and wait for it: at most so many seconds, if not None. NotHeld: there is
         no agent."""
         generation = c_uint64()
-        rc = check(lib.cpa_snapshot(self._cp, byref(generation), timeout))
+        rc = check(lib.cpa_snapshot(self._cp, byref(generation), -1.0 if timeout is None else timeout))
         return Snapshot(rc == 1, generation.value)
 
     def set_interval(self, update: float = 0.0, save: float = 0.0) -> None:

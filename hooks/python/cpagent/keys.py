@@ -10,12 +10,13 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 from . import _types as t
 from ._lib import ROW, Entry as _Entry, lib
-from ._pack import _name, pack, text
+from ._pack import _name, pack, text, whole
 from ._unpack import Place, Shape, Target, Var, fits, shape_names
 from .errors import Mismatch, NoKey, Timeout, check, error
 from .handle import Handle
 
 _RAISE: Any = object()
+_VERSIONS = (1 << 63) - 1
 _TURN = 1.0  # seconds
 _RETRIES = 5  # while another process commits versions of other sizes
 
@@ -52,7 +53,7 @@ class Keys(Handle):
         if values is not None:
             variables = {**values, **variables}
         table, n, keep = pack(variables)
-        rc = lib.cpa_checkpoint_vars(self._cp, text(key), level, table, n)
+        rc = lib.cpa_checkpoint_vars(self._cp, text(key), level if type(level) is int else whole("level", level), table, n)
         if rc < 0:
             raise error(rc)
 
@@ -60,7 +61,7 @@ class Keys(Handle):
                 default: Any = _RAISE) -> Any:
         """The variables of key's newest version, or of those named, as a dict of new values. level: the newest that
         this level holds; version: this one of those that are kept. Without such a key: default, else NoKey."""
-        return self._restore_or(default, key, level, version, {}, names)
+        return self._restore_or(default, key, whole("level", level), whole("version", version, 0, _VERSIONS), {}, names)
 
     def restore_into(self, key: str, values: Optional[Mapping[str, Any]] = None, /, *, level: int = 0,
                      version: int = 0, default: Any = _RAISE, **arrays: Any) -> Any:
@@ -71,7 +72,8 @@ class Keys(Handle):
 
         They must agree in type, count and shape: else Mismatch, and nothing was written. Without such a key: default,
         else NoKey."""
-        return self._restore_or(default, key, level, version, {**(values or {}), **arrays}, None)
+        return self._restore_or(default, key, whole("level", level), whole("version", version, 0, _VERSIONS),
+                                {**(values or {}), **arrays}, None)
 
     def _restore_or(self, default: Any, *how: Any) -> Any:
         try:
@@ -172,13 +174,14 @@ class Keys(Handle):
 
     def keep(self, key: str, versions: int) -> None:
         """Keep that many versions of key from now on, 1 to 63."""
-        check(lib.cpa_keep(self._cp, text(key), versions))
+        check(lib.cpa_keep(self._cp, text(key), whole("versions", versions)))
 
-    def wait(self, key: str, level: int, timeout: float = -1.0) -> None:
+    def wait(self, key: str, level: int, timeout: Optional[float] = None) -> None:
         """Until that level or a higher one holds the version that is the newest now; Timeout after so many seconds,
-        negative: never. Other threads run meanwhile. In the main thread, Ctrl-C and other signals are noticed within a
+        None or negative: never. Other threads run meanwhile. In the main thread, Ctrl-C and other signals are noticed within a
         second."""
-        name, until = text(key), time.monotonic() + timeout
+        timeout = -1.0 if timeout is None else float(timeout)
+        name, level, until = text(key), whole("level", level), time.monotonic() + timeout
         while threading.current_thread() is threading.main_thread() and (timeout < 0 or until - time.monotonic() > _TURN):
             rc = lib.cpa_wait(self._cp, name, level, _TURN)  # the interpreter's handlers run between two turns
             if rc != Timeout.code:

@@ -18,7 +18,7 @@ from ctypes import POINTER, byref, c_void_p
 from typing import Any, Callable, Dict, Generic, Iterator, List, NamedTuple, Optional, Tuple, TypeVar, cast
 
 from ._lib import ROW, MemoStats as _Stats, lib
-from ._pack import _name, describe, pack, text
+from ._pack import _name, describe, function, pack, text, whole
 from ._unpack import Place
 from . import _types as t
 from .errors import BadArgument, check, error
@@ -222,6 +222,13 @@ class Memoized(Generic[_R]):
         return str(error(rc)) if rc < 0 else ""
 
 
+def memo_of(handle: Callable[[], Handle], name: str) -> Callable[[Callable[..., _R]], Memoized[_R]]:
+    """The decorator."""
+    if not isinstance(name, str):
+        raise TypeError("a memo has a name: @memo('name 1')")
+    return lambda fn: Memoized(handle, name, function("memo()", fn))
+
+
 class Memos(Handle):
     def memo(self, name: str) -> Callable[[Callable[..., _R]], Memoized[_R]]:
         """A decorator: a function's results are kept in the arena, found by its arguments' content.
@@ -232,13 +239,13 @@ class Memos(Handle):
         The name carries the algorithm's version. Arguments: what checkpoint() takes, None, and tuples and lists of
         these. Results: what checkpoint() takes, None, or a tuple of these. What the function does besides is not done
         again."""
-        return lambda function: Memoized(lambda: self, name, function)
+        return memo_of(lambda: self, name)
 
     def memo_set(self, limit: Optional[int] = None, compare: Optional[bool] = None) -> None:
         """limit: bytes that all results may take, 0: the arena's budget. compare: keep the inputs too, and compare
         them byte by byte."""
         if limit is not None:
-            check(lib.cpa_memo_set(self._cp, 1, limit))
+            check(lib.cpa_memo_set(self._cp, 1, whole("limit", limit, 0, 1 << 63)))
         if compare is not None:
             check(lib.cpa_memo_set(self._cp, 2, int(compare)))
 

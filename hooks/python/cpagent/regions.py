@@ -8,7 +8,7 @@ from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 from . import _types as t
 from ._buffer import Buffer
 from ._lib import lib
-from ._pack import array_type, no_type, text
+from ._pack import array_type, no_type, text, whole
 from .errors import check
 from .handle import Handle
 
@@ -64,16 +64,16 @@ class Regions(Handle):
     def checkpoint_protected(self, key: str, names: Optional[Sequence[str]] = None, *, level: int = 1) -> None:
         """Commit all regions, or those named, as the next version of key."""
         if names is None:
-            check(lib.cpa_checkpoint_protected(self._cp, text(key), level))
+            check(lib.cpa_checkpoint_protected(self._cp, text(key), whole("level", level)))
         else:
-            check(lib.cpa_checkpoint_regions(self._cp, text(key), level, *_names(names)))
+            check(lib.cpa_checkpoint_regions(self._cp, text(key), whole("level", level), *_names(names)))
 
     def restore_protected(self, key: str, names: Optional[Sequence[str]] = None, *, level: int = 0) -> int:
         """Copy the newest version of key into all regions, or those named. Returns how many newer versions were
         damaged and passed over."""
         if names is None:
-            return check(lib.cpa_restore_protected(self._cp, text(key), level))
-        return check(lib.cpa_restore_regions(self._cp, text(key), level, *_names(names)))
+            return check(lib.cpa_restore_protected(self._cp, text(key), whole("level", level)))
+        return check(lib.cpa_restore_regions(self._cp, text(key), whole("level", level), *_names(names)))
 
     def tracking(self, name: Optional[str] = None) -> Tracking:
         """How a region's changes are found; without a name, what this machine can do."""
