@@ -117,6 +117,17 @@ def many(table):
     return got
 
 
+def updates(table):
+    """What a level above costs the agent of the node: the part that is in the way of nobody, but takes a processor."""
+    got = programs.document("keyset")
+    for part, what in (("many", "1,000 keys"), ("one", "one key")):
+        row = got[part]
+        table.add("update of %d MiB in %s, 1 %% changed" % (got["mib"], what), row["ms"], "ms", peer=row["memcpy_ms"],
+                  peer_is="memcpy of all", most=1 / 2)
+        table.add("  the first one, all of it", row["first_ms"], "ms", peer=row["memcpy_ms"], peer_is="memcpy of all")
+    return got
+
+
 def pulled_in():
     """Names of the libraries that libcpagent.so needs, the C library's own left out."""
     out = subprocess.run(["ldd", os.path.join(BUILD, "libcpagent.so")], stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -147,4 +158,5 @@ def measure(table):
     table.keep("protected", protected(table))
     table.keep("writers", writers(table))
     table.keep("many_keys", many(table))
+    table.keep("updates", updates(table))
     idle(table)
