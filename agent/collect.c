@@ -1,5 +1,5 @@
-/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is saved,
- * and telling the registry what is held here. */
+/* Owns the parent's side of levels: which children there are, when each is collected from, when the store is
+ * saved, and telling the registry what is held here. */
 #include "agent/collect.h"
 
 #include <stdlib.h>
@@ -44,6 +44,11 @@ void collect_join(struct agent *a, const Cpa__Agent *info)
 		log_info("child_joined", "name=%s level=%u url=%s", info->name, info->level, info->url);
 	}
 	c->level = info->level;
+	if (c->round && strcmp(c->url, info->url) != 0) {
+		/* it was restarted: that round waits for an agent that is no more, as long as for a slow one */
+		c->round = NULL;
+		c->all_due |= a->cfg.automatic;
+	}
 	c->not_before = 0;
 	c->joined = clock_boot_ns();
 	core_copy(c->url, sizeof c->url, info->url);
@@ -52,7 +57,7 @@ void collect_join(struct agent *a, const Cpa__Agent *info)
 void collect_next(struct child *c)
 {
 	static const struct err no_memory = { .code = ERR_FAILED, .text = "out of memory" };
-	if (c->busy || !c->url[0] || c->agent->stopping || clock_boot_ns() < c->not_before)
+	if (c->round || !c->url[0] || c->agent->stopping || clock_boot_ns() < c->not_before)
 		return;
 	struct offer *o = c->offers;
 	if (o) {

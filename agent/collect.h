@@ -1,4 +1,5 @@
-/* Shared by the parts of the parent's side: collect.c decides when, collect_child.c, collect_take.c and collect_store.c do it. */
+/* Shared by the parts of the parent's side: collect.c decides when, collect_child.c, collect_take.c and
+ * collect_store.c do it. */
 #ifndef CPA_AGENT_COLLECT_H
 #define CPA_AGENT_COLLECT_H
 
@@ -11,12 +12,12 @@ struct child {
 	struct agent *agent;
 	char name[CORE_NAME], url[CORE_URL];
 	uint32_t level;
-	int64_t joined;     /* when it last introduced itself, CLOCK_BOOTTIME */
-	bool busy;          /* a worker collects from it */
-	bool all_due;       /* collect everything as soon as it is not busy */
-	unsigned absent;    /* how often in a row it was not to be reached */
-	int64_t not_before; /* … so it is not asked before this, CLOCK_BOOTTIME */
-	struct offer {      /* collect these as soon as it is not busy */
+	int64_t joined;      /* when it last introduced itself, CLOCK_BOOTTIME */
+	struct round *round; /* a worker collects from it; NULL: none does, or only from an earlier life of it */
+	bool all_due;        /* collect everything as soon as no round is under way */
+	unsigned absent;     /* how often in a row it was not to be reached */
+	int64_t not_before;  /* … so it is not asked before this, CLOCK_BOOTTIME */
+	struct offer {       /* collect these as soon as no round is under way */
 		struct offer *next;
 		char job[CORE_UUID];
 		uint32_t level;

@@ -97,7 +97,7 @@ static void tell(struct round *r, const struct got *g)
 	held.holding = &h;
 	ask.what_case = CPA__ASK__WHAT_HELD;
 	ask.held = &held;
-	call_send(a, r->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
+	call_send(a, r->child->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
 }
 
 /* A node remembers its jobs for other reasons; a level between us and it, only until we have heard. */
@@ -110,7 +110,7 @@ static void tell_heard(const struct round *r, const char *job)
 	ask.what_case = CPA__ASK__WHAT_HELD;
 	ask.held = &held;
 	if (r->child->level > 1)
-		call_send(r->agent, r->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
+		call_send(r->agent, r->child->url, &ask, NULL, 0, 10 * NS_PER_S, ignore, NULL);
 }
 
 /* A child that is not there is asked again later and later, unless it shows up by itself. */
@@ -134,7 +134,7 @@ static void done_round(void *ctx)
 	if (r->code < 0 && r->code != ERR_NO_AGENT)
 		log_warn("update_incomplete", "child=%s why=\"%s\"", c->name, r->err.text);
 	for (size_t i = 0; i < r->n_seen; i++)
-		collect_remember(k, r->seen[i].job, r->url, r->seen[i].ahead);
+		collect_remember(k, r->seen[i].job, c->url, r->seen[i].ahead);
 	for (size_t i = 0; i < r->n_got; i++)
 		tell(r, &r->got[i]);
 	for (size_t i = 0; i < r->n_gone; i++)
@@ -150,13 +150,17 @@ static void done_round(void *ctx)
 	save_job_collected(r->waits, r->code < 0 ? &r->err : NULL, r->keyset);
 	/* what came of a generation that does not fit is in the way of the next one */
 	k->gc_due |= r->n_got || r->n_gone || r->code == ERR_FAILED;
-	note_absence(r);
+	bool mine = c->round == r; /* and not one that its child has left behind */
+	if (mine)
+		note_absence(r);
 	free(r->got);
 	free(r->gone);
 	free(r->heard);
 	free(r->seen);
 	free(r);
-	c->busy = false;
+	if (!mine)
+		return;
+	c->round = NULL;
 	collect_next(c);
 }
 
@@ -175,6 +179,6 @@ void collect_from(struct child *c, struct offer *o)
 	core_copy(r->url, sizeof r->url, c->url);
 	core_copy(r->only, sizeof r->only, o->job);
 	o->waits = NULL;
-	c->busy = true;
+	c->round = r;
 	work_start_in(&c->agent->collector->rounds, &c->agent->loop, run_round, done_round, r);
 }
