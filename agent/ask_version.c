@@ -1,5 +1,6 @@
-/* Owns a job's ask for the version that every rank of a group has. The agent finds it (ranks.c), and lets the job number
- * its next versions above everything that any rank has, when one of them goes back farther than the others. */
+/* Owns a job's ask for the version that every rank of a group has. The agent finds it (ranks.c), and lets the job
+ * number its next versions above everything that any rank has, when one of them goes back farther than the others.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

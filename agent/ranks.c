@@ -1,21 +1,20 @@
-/* Owns one question about a group from beginning to end. Its ranks are listed by whoever knows them (the registry, or
- * this node where there is none); while one of them is not there, they are listed again; when all are, each is asked for its
- * versions on its node; when all have answered, a worker finds what they have in common. Everything is asked as a
- * user's request is (verbs_group.c), so it goes wherever a job is. */
+/* Owns one question about a group from beginning to end. Its ranks are listed by whoever knows them (the registry,
+ * or this node where there is none); while one of them is not there, they are listed again; when all are, each is
+ * asked for its versions on its node; when all have answered, a worker finds what they have in common. Everything
+ * is asked as a user's request is (verbs_group.c), so it goes wherever a job is. */
 #include "agent/ranks.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ranks_sum.h"
 #include "agent/request.h"
 #include "agent/work.h"
-#include "lib/arena/common.h"
 #include "lib/base/clock.h"
 
 #define TICK_MS 100
 #define PAUSE_NS (100 * NS_PER_MS) /* before the ranks are listed again; longer each time, up to … */
 #define PAUSE_MAX_NS NS_PER_S
-#define HAS_MAX (UINT64_C(1) << 22) /* rank, key and version: what is looked through */
 
 struct rank {
 	char job[CORE_UUID], name[CORE_NAME], node[CORE_NAME];
@@ -36,11 +35,10 @@ struct ranks {
 	struct rank *rank; /* owned; wish.ranks of them once that is known */
 	uint32_t ranks;
 	bool listing, adding; /* it is being looked who they are, what they have in common */
-	unsigned waits; /* for so many answers of ranks */
-	uint32_t round; /* what was asked before does not count any more */
-	json_t *keys;   /* owned: a key's name -> its number */
-	struct arena_has *has;
-	uint64_t n, size, newest, version;
+	unsigned waits;       /* for so many answers of ranks */
+	uint32_t round;       /* what was asked before does not count any more */
+	struct ranks_sum sum;
+	uint64_t version;
 };
 
 /* A rank's request under way. */
@@ -54,9 +52,8 @@ struct asked {
 static void on_closed(uv_handle_t *h)
 {
 	struct ranks *r = h->data;
-	json_decref(r->keys);
+	ranks_sum_free(&r->sum);
 	free(r->rank);
-	free(r->has);
 	free(r);
 }
 
@@ -68,7 +65,7 @@ static void release(struct ranks *r)
 
 static void end(struct ranks *r, int code, const char *why)
 {
-	struct ranks_found found = { code, why, r->version, r->newest };
+	struct ranks_found found = { code, why, r->version, r->sum.newest };
 	ranks_fn *fn = r->fn;
 	r->fn = NULL;
 	if (fn)
@@ -81,15 +78,16 @@ static void late(struct ranks *r)
 	struct err e = { 0 };
 	const struct rank *k = NULL;
 	for (uint32_t i = 0; i < r->ranks && !k; i++)
-		if (!r->rank[i].ready)
+		if (!r->rank[i].ready || (r->waits && !r->rank[i].answered))
 			k = &r->rank[i];
 	if (!k)
 		err_set(&e, ERR_TIMEOUT, "the ranks did not answer in time");
 	else if (!k->job[0])
-		err_set(&e, ERR_TIMEOUT, "rank %u is not there: no job has been started for it", (unsigned)(k - r->rank));
+		err_set(&e, ERR_TIMEOUT, "rank %u is not there: no job has been started for it",
+		        (unsigned)(k - r->rank));
 	else
-		err_set(&e, ERR_TIMEOUT, "rank %u (%s, node %s) is not there: %s", (unsigned)(k - r->rank), k->name,
-		        k->node[0] ? k->node : "none", k->state);
+		err_set(&e, ERR_TIMEOUT, "rank %u (%s, node %s) is not there: %s", (unsigned)(k - r->rank),
+		        k->name, k->node[0] ? k->node : "none", k->state);
 	end(r, e.code, e.text);
 }
 
@@ -104,7 +102,7 @@ static void again(struct ranks *r)
 static void run_common(void *ctx)
 {
 	struct ranks *r = ctx;
-	r->version = arena_common(r->has, r->n, r->ranks, (uint32_t)json_object_size(r->keys));
+	r->version = ranks_sum_common(&r->sum, r->ranks);
 }
 
 static void done_common(void *ctx)
@@ -114,67 +112,18 @@ static void done_common(void *ctx)
 	r->adding = false;
 	if (r->version)
 		end(r, 0, NULL);
-	else if (!json_object_size(r->keys))
-		end(r, ERR_NOT_FOUND, r->wish.key[0] ? "no rank has a version of that key" : "no rank has any key");
+	else if (!json_object_size(r->sum.keys))
+		end(r, ERR_NOT_FOUND,
+		    r->wish.key[0] ? "no rank has a version of that key" : "no rank has any key");
 	else
 		end(r, ERR_NOT_FOUND,
 		    "there is no version that every rank has; keep more of them with cpa_keep()");
-}
-
-static bool add(struct ranks *r, uint32_t rank, uint32_t key, uint64_t version)
-{
-	if (r->n == r->size) {
-		uint64_t size = r->size ? 2 * r->size : 256;
-		struct arena_has *more = size <= HAS_MAX ? realloc(r->has, size * sizeof *more) : NULL;
-		if (!more)
-			return false;
-		r->has = more;
-		r->size = size;
-	}
-	r->has[r->n++] = (struct arena_has){ version, rank, key };
-	return true;
-}
-
-static bool add_key(struct ranks *r, uint32_t rank, const json_t *doc)
-{
-	const char *name = json_string_value(json_object_get(doc, "key"));
-	json_int_t newest = json_integer_value(json_object_get(doc, "newest"));
-	const json_t *versions = json_object_get(doc, "versions"), *v;
-	json_t *number = name ? json_object_get(r->keys, name) : NULL;
-	size_t i;
-	if (!name)
-		return true;
-	if (!number) {
-		number = json_integer((json_int_t)json_object_size(r->keys));
-		json_object_set_new(r->keys, name, number);
-	}
-	if (newest > 0 && (uint64_t)newest > r->newest)
-		r->newest = (uint64_t)newest;
-	json_array_foreach(versions, i, v)
-		if (json_integer_value(v) > 0 &&
-		    !add(r, rank, (uint32_t)json_integer_value(number), (uint64_t)json_integer_value(v)))
-			return false;
-	return true;
-}
-
-static void take_versions(struct ranks *r, uint32_t rank, const json_t *reply)
-{
-	const json_t *keys = json_object_get(reply, "keys"), *doc;
-	size_t i;
-	json_array_foreach(keys, i, doc)
-	{
-		if (!add_key(r, rank, doc)) {
-			end(r, ERR_FAILED, "the ranks have too many versions of too many keys; name one key");
-			return;
-		}
-	}
 }
 
 static void on_versions(void *ctx, int code, const char *text, const json_t *reply)
 {
 	struct asked q = *(struct asked *)ctx;
 	struct ranks *r = q.all;
-	struct rank *k = &r->rank[q.rank];
 	const char *state = json_string_value(json_object_get(reply, "state"));
 	free(ctx);
 	r->under_way--;
@@ -182,12 +131,13 @@ static void on_versions(void *ctx, int code, const char *text, const json_t *rep
 		release(r);
 		return;
 	}
+	struct rank *k = &r->rank[q.rank];
 	r->waits--;
 	k->answered = true;
 	k->ready = code == 0 && json_is_true(json_object_get(reply, "ready"));
 	core_copy(k->state, sizeof k->state, code ? text : state ? state : "running");
-	if (k->ready)
-		take_versions(r, q.rank, reply);
+	if (k->ready && !ranks_sum_add(&r->sum, q.rank, json_object_get(reply, "keys")))
+		end(r, ERR_FAILED, "the ranks have too many versions of too many keys; name one key");
 	if (r->waits || !r->fn)
 		return;
 	for (uint32_t i = 0; i < r->ranks; i++) {
@@ -203,8 +153,7 @@ static void on_versions(void *ctx, int code, const char *text, const json_t *rep
 
 static void ask_ranks(struct ranks *r)
 {
-	json_object_clear(r->keys);
-	r->n = r->newest = 0;
+	ranks_sum_clear(&r->sum);
 	r->waits = r->ranks;
 	r->under_way++; /* whatever is answered at once, we are still here */
 	for (uint32_t i = 0; i < r->ranks && r->fn; i++) {
@@ -214,6 +163,7 @@ static void ask_ranks(struct ranks *r)
 			break;
 		}
 		*q = (struct asked){ r, i, r->round };
+		core_copy(r->rank[i].state, sizeof r->rank[i].state, "its node does not answer");
 		r->under_way++;
 		json_t *rq = json_pack("{s:s,s:s}", "verb", "versions", "job", r->rank[i].job);
 		if (r->wish.key[0])
@@ -250,9 +200,11 @@ static void choose_launch(struct ranks *r, const json_t *list)
 	const json_t *doc, *found = NULL;
 	size_t i;
 	json_array_foreach(list, i, doc)
-		if ((uid_t)json_integer_value(json_object_get(doc, "uid")) == r->wish.uid &&
-		    (!found || (is_live(doc) && !is_live(found))))
+	{
+		bool own = (uid_t)json_integer_value(json_object_get(doc, "uid")) == r->wish.uid;
+		if (own && (!found || (is_live(doc) && !is_live(found))))
 			found = doc;
+	}
 	json_int_t size = json_integer_value(json_object_get(found, "size"));
 	if (!found || size < 1 || size > GROUP_RANKS_MAX)
 		return;
@@ -312,8 +264,7 @@ static void take_list(struct ranks *r, const json_t *list)
 	r->round++;
 	r->waits = 0;
 	make_ranks(r, r->wish.ranks);
-	json_array_foreach(list, i, doc)
-		take_rank(r, doc);
+	json_array_foreach(list, i, doc) take_rank(r, doc);
 	for (i = 0; i < r->ranks && r->rank[i].ready;)
 		i++;
 	again(r);
@@ -371,7 +322,7 @@ void ranks_common(struct agent *a, const struct ranks_wish *wish, ranks_wanted_f
 {
 	struct ranks *r = calloc(1, sizeof *r);
 	int64_t now = clock_boot_ns();
-	if (!r || !(r->keys = json_object())) {
+	if (!r || !ranks_sum_open(&r->sum)) {
 		struct ranks_found found = { .code = ERR_FAILED, .why = "out of memory" };
 		free(r);
 		fn(ctx, &found);

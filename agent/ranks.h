@@ -22,10 +22,11 @@ struct ranks_found {
 	uint64_t newest;  /* that any of them has committed; also with ERR_NOT_FOUND */
 };
 
-/* On the loop. fn is called once, and not before this returns unless memory is out. wanted says now and then whether anybody still waits for it:
- * else it ends soon, with ERR_FAILED. */
+/* On the loop. fn is called once, and not before this returns unless memory is out. wanted says now and then
+ * whether anybody still waits for it: else it ends soon, with ERR_FAILED. */
 typedef void ranks_fn(void *ctx, const struct ranks_found *found);
 typedef bool ranks_wanted_fn(void *ctx);
-void ranks_common(struct agent *a, const struct ranks_wish *wish, ranks_wanted_fn *wanted, ranks_fn *fn, void *ctx);
+void ranks_common(struct agent *a, const struct ranks_wish *wish, ranks_wanted_fn *wanted, ranks_fn *fn,
+                  void *ctx);
 
 #endif

@@ -1,5 +1,5 @@
-/* Owns the verbs that ask_version.c puts together what ranks have in common from: which jobs are a group's ranks, and
- * which versions one of them has. Both are asked where the answer is, as every verb. */
+/* Owns the verbs that ask_version.c puts together what ranks have in common from: which jobs are a group's ranks,
+ * and which versions one of them has. Both are asked where the answer is, as every verb. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,8 +20,7 @@
 
 static bool is_member(const struct request *rq, const Cpa__Spec *spec, const char *group)
 {
-	return spec && spec->group[0] && strcmp(spec->group, group) == 0 &&
-	       (rq->uid == 0 || rq->uid == spec->uid);
+	return spec && spec->group[0] && strcmp(spec->group, group) == 0 && (rq->uid == 0 || rq->uid == spec->uid);
 }
 
 static void add_rank(json_t *list, const Cpa__Spec *spec, const char *node, const char *state)

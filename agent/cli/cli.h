@@ -133,6 +133,18 @@ int cli_follow_run(struct cli *c, struct cli_follow *f, struct err *e);
 /* The exit status that stands for a job's end: {"state","exit":{"code","signal"}}; 1 when it has none. */
 int cli_job_status(const json_t *doc);
 
+/* What of one of many outputs has come, so that theirs go to ours in whole lines. */
+struct cli_lines {
+	uint8_t *text; /* owned: the beginning of a line whose end has not come */
+	size_t n;
+};
+
+/* More of it: whole lines are written, the rest is kept; a very long line comes in pieces. Nothing is done where *e
+ * is an error already. */
+void cli_lines_put(struct cli_lines *l, int fd, const uint8_t *data, size_t n, struct err *e);
+/* There is no more: what is left becomes a line. */
+void cli_lines_end(struct cli_lines *l, int fd, struct err *e);
+
 /* ---- ranks ---------------------------------------------------------------------------------------- */
 
 /* Follow them all until the last has ended: whole lines, as they come. jobs: an array of their UUIDs. The exit status:

@@ -1,7 +1,8 @@
-/* Owns what is done with several jobs at once: the ranks of a group are started, all or none, found by the group's name, and
- * followed. */
+/* Owns what is done with several jobs at once: the ranks of a group are started, all or none, found by the group's
+ * name, and followed. */
 #include "agent/cli/cli.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,14 +117,14 @@ static void stop_started(struct cli *c, const json_t *started)
 		                       STOP_GRACE_S),
 		             NULL, 0, CLI_SHOW_SECONDS, &answer, &e) &&
 		    e.code != ERR_FAILED) /* it has ended already */
-			fprintf(stderr, "cpagent: %s: it could not be stopped: %s\n", text_of(job, "name"), e.text);
+			fprintf(stderr, "cpagent: %s: it could not be stopped: %s\n", text_of(job, "name"),
+			        e.text);
 		cli_answer_free(&answer);
 	}
 }
 
 static int print_started(struct cli *c, const json_t *started)
 {
-	const json_t *job;
 	size_t i;
 
 	if (c->json) {
@@ -133,9 +134,38 @@ static int print_started(struct cli *c, const json_t *started)
 		json_decref(doc);
 		return status;
 	}
-	json_array_foreach(started, i, job)
-		puts(text_of(job, "name"));
+	for (i = 0; i < json_array_size(started); i++)
+		puts(text_of(json_array_get(started, i), "name"));
 	return ferror(stdout) != 0;
+}
+
+/* A signal that ends us comes between two of them: those that run already are stopped first. */
+static void hold_signals(sigset_t *set, sigset_t *old)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGQUIT);
+	sigaddset(set, SIGHUP);
+	sigprocmask(SIG_BLOCK, set, old);
+}
+
+static void start_all(struct cli *c, const struct cli_args *a, struct plan *p, int *launch_status, struct err *e)
+{
+	sigset_t set, old, now;
+
+	hold_signals(&set, &old);
+	for (uint32_t i = 0; !e->code && i < p->rank.ranks; i++) {
+		start_one(c, a, p, i, launch_status, e);
+		sigpending(&now);
+		for (int s = 1; s < NSIG && !e->code; s++)
+			if (sigismember(&set, s) == 1 && sigismember(&now, s) == 1)
+				err_set(e, ERR_FAILED, "interrupted after %u of %u ranks were started", i + 1,
+				        p->rank.ranks);
+	}
+	if (e->code)
+		stop_started(c, p->started);
+	sigprocmask(SIG_SETMASK, &old, NULL); /* a signal that waits ends us here */
 }
 
 int cli_ranks_run(struct cli *c, const struct cli_args *a)
@@ -148,14 +178,12 @@ int cli_ranks_run(struct cli *c, const struct cli_args *a)
 		err_set(&e, ERR_FAILED, "out of memory");
 	else
 		take_plan(p, a, &e);
-	for (uint32_t i = 0; !e.code && i < p->rank.ranks; i++)
-		start_one(c, a, p, i, &launch_status, &e);
+	if (!e.code)
+		start_all(c, a, p, &launch_status, &e);
 	if (e.code) {
 		status = cli_fail(&e);
 		if (launch_status >= 125 && launch_status <= 127)
 			status = launch_status;
-		if (p)
-			stop_started(c, p->started);
 	} else if (cli_opt(a, "detach")) {
 		status = print_started(c, p->started);
 	} else {
@@ -175,20 +203,39 @@ static bool is_live(const json_t *job)
 	return strcmp(text_of(job, "state"), "exited") != 0 && strcmp(text_of(job, "state"), "failed") != 0;
 }
 
+/* Any job of the run that is meant. */
+static const json_t *one_of(const json_t *ranks)
+{
+	const json_t *found = json_array_get(ranks, 0);
+
+	for (size_t i = 1; i < json_array_size(ranks) && !is_live(found); i++)
+		if (is_live(json_array_get(ranks, i)))
+			found = json_array_get(ranks, i);
+	return found;
+}
+
+static int by_rank(const void *x, const void *y)
+{
+	json_int_t a = json_integer_value(json_object_get(*(json_t *const *)x, "rank"));
+	json_int_t b = json_integer_value(json_object_get(*(json_t *const *)y, "rank"));
+
+	return (a > b) - (a < b);
+}
+
 static json_t *of_one_run(const json_t *ranks)
 {
-	const json_t *job, *found = NULL;
+	const char *launch = text_of(one_of(ranks), "launch");
+	scoped_free json_t **job = calloc(json_array_size(ranks) + 1, sizeof(json_t *));
 	json_t *list = json_array();
-	size_t i;
+	size_t n = 0;
 
-	json_array_foreach(ranks, i, job)
-		if (!found || (is_live(job) && !is_live(found)))
-			found = job;
-	for (json_int_t rank = 0; found && rank < json_integer_value(json_object_get(found, "size")); rank++)
-		json_array_foreach(ranks, i, job)
-			if (json_integer_value(json_object_get(job, "rank")) == rank &&
-			    strcmp(text_of(job, "launch"), text_of(found, "launch")) == 0)
-				json_array_append(list, (json_t *)(uintptr_t)job);
+	for (size_t i = 0; job && i < json_array_size(ranks); i++)
+		if (strcmp(text_of(json_array_get(ranks, i), "launch"), launch) == 0)
+			job[n++] = json_array_get(ranks, i);
+	if (n)
+		qsort(job, n, sizeof *job, by_rank);
+	for (size_t i = 0; i < n; i++)
+		json_array_append(list, job[i]);
 	return list;
 }
 
@@ -201,7 +248,8 @@ int cli_ranks_of(struct cli *c, const char *word, json_t **list, struct err *e)
 	*list = r ? NULL : of_one_run(json_object_get(answer.json, "ranks"));
 	cli_answer_free(&answer);
 	if (!r && json_array_size(*list) == 0)
-		r = err_set(e, ERR_NOT_FOUND, "%s: no such job, and no group of that name; `cpagent ps -a` lists those there are",
+		r = err_set(e, ERR_NOT_FOUND,
+		            "%s: no such job, and no group of that name; `cpagent ps -a` lists those there are",
 		            word);
 	return r;
 }

@@ -1,6 +1,6 @@
-/* Owns following many jobs: their output in whole lines as it comes, signals to all of them, one exit status. A few
- * connections are shared by the ranks: one that has a rank for itself waits at the agent for more, as `cpagent logs -f`
- * does; one with several asks them in turn what there is. */
+/* Owns following many jobs: their output in whole lines as it comes, signals to all of them, one exit status. A
+ * few connections are shared by the ranks: one that has a rank for itself waits at the agent for more, as `cpagent
+ * logs -f` does; one with several asks them in turn what there is. */
 #include "agent/cli/cli.h"
 
 #include <errno.h>
@@ -18,18 +18,11 @@
 #define ROUND_NS (200 * NS_PER_MS)
 #define PATIENCE_NS (30 * NS_PER_S) /* with an agent that is gone: it is being restarted, while jobs run on */
 #define AGAIN_NS (50 * NS_PER_MS)
-#define LINE_MAX_BYTES ((size_t)64 << 10) /* a longer line comes in pieces */
-
-/* The beginning of a line whose end has not come. */
-struct line {
-	uint8_t *text; /* owned */
-	size_t n;
-};
 
 struct follower {
 	const char *job, *name; /* borrowed */
 	json_int_t out, err;    /* offsets */
-	struct line line[2];
+	struct cli_lines lines[2];
 	int64_t ask_at; /* not before: a moment ago it had nothing new, or nobody answered */
 	bool ended;
 	int status;
@@ -52,48 +45,6 @@ struct following {
 	struct err e; /* what ends it all */
 };
 
-/* ---- output ---- */
-
-static void put(struct following *f, int fd, const uint8_t *data, size_t n)
-{
-	if (n && !f->e.code && fs_write_full(fd, data, n))
-		err_sys(&f->e, ERR_FAILED, "%s: cannot write the jobs' output", fd == 1 ? "stdout" : "stderr");
-}
-
-static void keep(struct following *f, struct line *l, const uint8_t *data, size_t n)
-{
-	uint8_t *more = n ? realloc(l->text, l->n + n) : l->text;
-
-	if (n && !more) {
-		err_set(&f->e, ERR_FAILED, "out of memory");
-		return;
-	}
-	l->text = more;
-	if (n)
-		memcpy(l->text + l->n, data, n);
-	l->n += n;
-}
-
-static void flush(struct following *f, struct line *l, int fd)
-{
-	put(f, fd, l->text, l->n);
-	l->n = 0;
-}
-
-/* What came of one stream: all whole lines in one write, the rest kept. */
-static void take(struct following *f, struct line *l, int fd, const uint8_t *data, size_t n)
-{
-	const uint8_t *last = n ? memrchr(data, '\n', n) : NULL;
-	size_t whole = last ? (size_t)(last - data) + 1 : 0;
-
-	keep(f, l, data, whole);
-	if (whole)
-		flush(f, l, fd);
-	keep(f, l, data + whole, n - whole);
-	if (l->n > LINE_MAX_BYTES)
-		flush(f, l, fd);
-}
-
 /* ---- one rank's end ---- */
 
 static void finish(struct following *f, struct follower *r, const json_t *doc)
@@ -102,11 +53,8 @@ static void finish(struct following *f, struct follower *r, const json_t *doc)
 	const char *reason = json_string_value(json_object_get(doc, "reason"));
 	struct err e = { 0 };
 
-	for (int i = 0; i < 2; i++) {
-		if (r->line[i].n)
-			keep(f, &r->line[i], (const uint8_t *)"\n", 1);
-		flush(f, &r->line[i], i + 1);
-	}
+	cli_lines_end(&r->lines[0], STDOUT_FILENO, &f->e);
+	cli_lines_end(&r->lines[1], STDERR_FILENO, &f->e);
 	r->ended = true;
 	f->left--;
 	r->status = cli_job_status(doc);
@@ -126,8 +74,8 @@ static void answered(struct following *f, struct link *l, struct follower *r, co
 		err_set(&f->e, ERR_FAILED, "the agent's answer is damaged; look at its log");
 		return;
 	}
-	take(f, &r->line[0], STDOUT_FILENO, a->data, (size_t)n);
-	take(f, &r->line[1], STDERR_FILENO, a->data + n, (size_t)m);
+	cli_lines_put(&r->lines[0], STDOUT_FILENO, a->data, (size_t)n, &f->e);
+	cli_lines_put(&r->lines[1], STDERR_FILENO, a->data + n, (size_t)m, &f->e);
 	r->out += n;
 	r->err += m;
 	if (!n && !m && !l->alone)
@@ -180,8 +128,8 @@ static void ask(struct following *f, struct link *l)
 
 	if (!r)
 		return;
-	json_t *rq = json_pack("{s:s,s:s,s:I,s:I,s:b}", "verb", "follow", "job", r->job, "stdout", r->out, "stderr",
-	                       r->err, "end", !l->alone);
+	json_t *rq = json_pack("{s:s,s:s,s:I,s:I,s:b}", "verb", "follow", "job", r->job, "stdout", r->out,
+	                       "stderr", r->err, "end", !l->alone);
 	l->ask_at = clock_boot_ns();
 	if (cli_send(&l->conn, rq, &e) == 0)
 		l->waits = true;
@@ -320,8 +268,8 @@ int cli_ranks_follow(struct cli *c, const json_t *jobs)
 		cli_disconnect(&f->link[i].conn);
 	for (uint32_t i = 0; i < f->ranks; i++) {
 		status = status ? status : rank[i].status;
-		free(rank[i].line[0].text);
-		free(rank[i].line[1].text);
+		free(rank[i].lines[0].text);
+		free(rank[i].lines[1].text);
 	}
 	return status;
 }

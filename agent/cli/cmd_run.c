@@ -19,7 +19,8 @@ static const struct cli_option options[] = {
 	{ "max-restarts", 0, "N", "give up after more restarts than this (0 to 64) in --max-seconds (3)" },
 	{ "max-seconds", 0, "DUR", "the time --max-restarts counts in (5s)" },
 	{ "spares", 0, "NODE,...", "nodes to be preferred when its own is lost" },
-	{ "files", 0, "track|shared|carry", "files it writes: roll them back, leave them to you, take them along (track)" },
+	{ "files", 0, "track|shared|carry",
+	  "files it writes: roll them back, leave them to you, take them along (track)" },
 	{ "tcp", 0, "close|established", "TCP connections in a snapshot (close)" },
 	{ "env", 0, "K=V", "set a variable for the job; may repeat" },
 	{ "cwd", 0, "DIR", "the directory it starts in (this one)" },
@@ -111,8 +112,10 @@ static int check_strategy(const struct cli_args *a, struct err *e)
 
 	if (!strategy || strcmp(strategy, "one_for_one") == 0)
 		return 0;
-	return err_set(e, ERR_USAGE, "--strategy: '%s' is not available in this version; ranks are restarted one by one, "
-	                             "leave it out", strategy);
+	return err_set(e, ERR_USAGE,
+	               "--strategy: '%s' is not available in this version; ranks are restarted one by one, "
+	               "leave it out",
+	               strategy);
 }
 
 static int run(struct cli *c, const struct cli_args *a)

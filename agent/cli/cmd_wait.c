@@ -38,7 +38,8 @@ static int wait_group(struct cli *c, const char *word, int64_t until, int *statu
 	{
 		struct cli_answer answer = { 0 };
 
-		if (!e->code && wait_one(c, json_string_value(json_object_get(job, "job")), until, &answer, e) == 0) {
+		if (!e->code &&
+		    wait_one(c, json_string_value(json_object_get(job, "job")), until, &answer, e) == 0) {
 			*status = *status ? *status : cli_job_status(answer.json);
 			json_object_set(answer.json, "name", json_object_get(job, "name"));
 			json_array_append(ends, answer.json);
