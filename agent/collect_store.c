@@ -1,5 +1,5 @@
-/* Owns what is done to the store of what children hold, in workers: loaded at the start, saved to disk, swept of chunks
- * that nobody needs and of jobs that have ended. collect.c decides when. */
+/* Owns what is done to the store of what children hold, in workers: loaded at the start, saved to disk, swept of
+ * chunks that nobody needs and of jobs that have ended. collect.c decides when. */
 #include "agent/collect.h"
 
 #include <stdlib.h>

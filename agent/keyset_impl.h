@@ -1,5 +1,5 @@
-/* Shared by the parts that make a keyset: keyset_make.c compares with the keyset before, keyset_packs.c lays small
- * keys out in chunks that they share, keyset_large.c gives large ones chunks of their own. */
+/* Shared by the parts that make a keyset: keyset_before.c compares with the keyset before, keyset_packs.c lays
+ * small keys out in chunks that they share, keyset_large.c gives large ones chunks of their own. */
 #ifndef CPA_AGENT_KEYSET_IMPL_H
 #define CPA_AGENT_KEYSET_IMPL_H
 
@@ -78,6 +78,16 @@ int keyset_read(struct build *b, const char *key, struct arena_value *v, struct 
 
 /* The newest keyset that an earlier life of this agent made. NULL: there is none. Owned by the caller. */
 Cpa__Keyset *keyset_on_disk(const struct job *j, unsigned *slot);
+
+/* ---- keyset_before.c ---- */
+
+/* Make the entries: each key with what it was before. larges: of the keyset before, or NULL. */
+int keyset_match(struct build *b, const struct arena_keys *keys, const struct keyset_larges *larges,
+                 struct err *e);
+/* Is it laid out as keysets are? Not every version of this program has made them so. */
+bool keyset_laid_out(const Cpa__Keyset *old);
+/* Is it what is in the arena now? */
+bool keyset_unchanged(const struct arena_keys *keys, const Cpa__Keyset *old);
 
 /* ---- keyset_packs.c ---- */
 

@@ -86,71 +86,12 @@ int keyset_read(struct build *b, const char *key, struct arena_value *v, struct 
 	return 0;
 }
 
-/* ---- against the keyset before ---- */
-
-static bool same_version(const struct arena_key *now, const Cpa__Key *old)
-{
-	return now->version == old->version && now->incarnation == old->incarnation &&
-	       now->time_ns == old->time_ns && now->bytes == old->bytes && now->how == old->how &&
-	       now->n == old->n_vars;
-}
-
-static bool fits_place(const struct arena_key *now, const Cpa__Key *old)
-{
-	return keyset_is_large(now->bytes) == keyset_is_large(old->bytes) &&
-	       keyset_span(now->bytes) == keyset_span(old->bytes);
-}
-
-/* Both lists are in the order of the names. */
-static int match(struct build *b, const struct arena_keys *keys, const struct keyset_larges *larges, struct err *e)
-{
-	size_t n_old = b->old ? b->old->n_keys : 0, at = 0;
-	scoped_free struct keyset_large **known = calloc(n_old + 1, sizeof *known);
-	b->entry = calloc(keys->n + 1, sizeof *b->entry);
-	b->larges.l = calloc(keys->n + 1, sizeof *b->larges.l);
-	if (!known || !b->entry || !b->larges.l)
-		return err_set(e, ERR_FAILED, "out of memory");
-	b->n = keys->n;
-	for (size_t i = 0; larges && i < larges->n; i++)
-		known[larges->l[i].key] = &larges->l[i];
-	for (size_t i = 0; i < keys->n; i++) {
-		struct entry *n = &b->entry[i];
-		int c = -1;
-		n->now = &keys->key[i];
-		while (at < n_old && (c = strcmp(b->old->keys[at]->key, n->now->key)) < 0)
-			at++;
-		if (at == n_old || c != 0)
-			continue;
-		n->old = b->old->keys[at];
-		n->before = known[at];
-		n->same = same_version(n->now, n->old);
-		n->placed = !b->afresh && fits_place(n->now, n->old);
-	}
-	return 0;
-}
-
-/* What a seal vouches for was made by this file: but not by every version of it. */
-static bool laid_out(const Cpa__Keyset *old)
-{
-	uint64_t size = old->values ? old->values->size : 0;
-	if (size % CHUNK_BYTES)
-		return false;
-	for (size_t i = 0; i < old->n_keys; i++) {
-		const Cpa__Key *k = old->keys[i];
-		uint64_t end = k->offset % CHUNK_BYTES + k->bytes;
-		if (k->offset % (keyset_is_large(k->bytes) ? CHUNK_BYTES : KEYSET_ALIGN) ||
-		    (!keyset_is_large(k->bytes) && end > CHUNK_BYTES) ||
-		    k->offset + keyset_span(k->bytes) > size ||
-		    (i > 0 && strcmp(old->keys[i - 1]->key, k->key) >= 0))
-			return false;
-	}
-	return true;
-}
+/* ---- the keyset ---- */
 
 static int begin(struct build *b, const struct arena_keys *keys, struct err *e)
 {
 	uint64_t first;
-	if (b->old && !laid_out(b->old))
+	if (b->old && !keyset_laid_out(b->old))
 		b->old = NULL;
 	if (b->old && b->old->values) {
 		b->old_ids = b->old->values->chunks.data;
@@ -162,8 +103,6 @@ static int begin(struct build *b, const struct arena_keys *keys, struct err *e)
 		return err_set(e, ERR_FAILED, "out of memory");
 	return keyset_more_chunks(b, b->afresh ? 0 : b->old_chunks, &first, e);
 }
-
-/* ---- the keyset ---- */
 
 static Cpa__File *values_of(struct build *b)
 {
@@ -266,7 +205,7 @@ static int build(struct build *b, const struct arena_keys *keys, const struct ke
 {
 	int rc = begin(b, keys, e);
 	if (rc == 0)
-		rc = match(b, keys, b->old ? larges : NULL, e);
+		rc = keyset_match(b, keys, b->old ? larges : NULL, e);
 	if (rc == 0)
 		rc = fs_mkdirs(b->dir, 0700, e);
 	if (rc == 0)
@@ -297,16 +236,6 @@ static void forget_build(struct build *b)
 	free(b->buf);
 }
 
-static bool unchanged(const struct arena_keys *keys, const Cpa__Keyset *old)
-{
-	if (!old || keys->n != old->n_keys)
-		return false;
-	for (size_t i = 0; i < keys->n; i++)
-		if (strcmp(keys->key[i].key, old->keys[i]->key) != 0 || !same_version(&keys->key[i], old->keys[i]))
-			return false;
-	return true;
-}
-
 /* Without what was known of their checksums. */
 static int list_larges(const Cpa__Keyset *ks, struct keyset_larges *out, struct err *e)
 {
@@ -329,8 +258,8 @@ int keyset_build(struct job *j, struct arena_reader *r, const struct arena_keys 
 	const Cpa__Keyset *old = found ? found : j->keyset;
 	struct build b = { .job = j, .arena = r, .old = old, .whole = j->keyset_whole };
 	made->whole = b.whole;
-	if (found && !b.whole && laid_out(found) &&
-	    unchanged(keys, found)) { /* an earlier life of this agent made it */
+	if (found && !b.whole && keyset_laid_out(found) &&
+	    keyset_unchanged(keys, found)) { /* an earlier life of this agent made it */
 		made->keys = found;
 		made->slot = found_slot;
 		return list_larges(found, &made->larges, e) < 0 ? e->code : 1;

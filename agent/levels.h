@@ -6,7 +6,7 @@
 #include "agent/jobs.h"
 #include "agent/ports/bus.h"
 
-/* ---- child (serve.c) ---- */
+/* ---- child (serve.c, serve_collect.c, serve_held.c) ---- */
 
 /* Something of this job is new: ask the parent to collect it now, up to level (0: the top, 1: nothing to do).
  * asked: somebody waits for it, so it is carried up even where updates are off. */
@@ -17,6 +17,9 @@ void serve_collect(struct agent *a, struct bus_request *rq, const Cpa__Collect *
 void serve_manifest(struct agent *a, struct bus_request *rq, const Cpa__Manifest *q);
 void serve_fetch(struct agent *a, struct bus_request *rq, const Cpa__Fetch *q);
 void serve_held(struct agent *a, const Cpa__Held *q);
+
+/* A worker is done with its keys: nobody removed this job meanwhile, so here, then. */
+void serve_let_go(struct job *j);
 
 /* From time to time: what nobody fetches any more may go. */
 void serve_tick(int64_t now);
