@@ -41,7 +41,8 @@ def begin(c, n1, name):
 
 def newest(top, job):
     """The newest keyset that the level above holds; 0: none."""
-    return max([int(p.rsplit("-", 1)[1]) for p in glob.glob(top.path("/run/cpagent/store/jobs/%s/k-*" % job))] + [0])
+    names = [os.path.basename(p)[2:] for p in glob.glob(top.path("/run/cpagent/store/jobs/%s/k-*" % job))]
+    return max([int(n) for n in names if n.isdigit()] + [0])  # others are what a killed agent was writing
 
 
 def goes_on(top, job, times=1):
