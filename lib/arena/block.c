@@ -48,7 +48,19 @@ static void plain_hash128(const void *data, uint64_t bytes, uint64_t out[2])
 	out[1] = h.high64;
 }
 
-const struct block_variant block_plain = {"plain", plain_copy, plain_copies, plain_moves, plain_hash, plain_hash128};
+static void plain_add(struct block_sum *s, const uint8_t *from, uint64_t slices)
+{
+	uint64_t i;
+
+	for (; slices; slices--, from += BLOCK_SLICE) {
+		for (i = 0; i < BLOCK_SLICE / 64; i++)
+			XXH3_accumulate_512(s->acc, from + 64 * i, s->secrets[i]);
+		XXH3_scrambleAcc(s->acc, s->secret + sizeof s->secret - 64);
+	}
+}
+
+const struct block_variant block_plain = {"plain",    plain_copy,    plain_copies, plain_moves,
+					  plain_hash, plain_hash128, plain_add};
 
 /* Fills all[], best first. The 512-bit registers only where they came with AVX-512 VBMI2: processors before that
  * lower the clock of the whole core for a while when they are used, and the program would pay for it. */
@@ -114,6 +126,33 @@ uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed)
 void block_hash128(const void *data, uint64_t bytes, uint64_t out[2])
 {
 	(bytes <= XXH3_MIDSIZE_MAX ? plain_hash128 : best()->hash128)(data, bytes, out);
+}
+
+void block_sum_open(struct block_sum *s, uint64_t seed)
+{
+	static const uint64_t first[8] = XXH3_INIT_ACC;
+	uint64_t i;
+
+	memcpy(s->acc, first, sizeof first);
+	XXH3_initCustomSecret_scalar(s->secret, seed);
+	for (i = 0; i < BLOCK_SECRETS - 1; i++)
+		memcpy(s->secrets[i], s->secret + 8 * i, 64);
+	memcpy(s->secrets[i], s->secret + sizeof s->secret - 64 - 7, 64);
+}
+
+void block_sum_add(struct block_sum *s, const uint8_t *from, uint64_t slices)
+{
+	best()->add(s, from, slices);
+}
+
+uint64_t block_sum_close(struct block_sum *s, const uint8_t *from, uint64_t bytes, uint64_t total)
+{
+	uint64_t at, i;
+
+	for (i = 0, at = 0; at + 64 < bytes; i++, at += 64)
+		XXH3_accumulate_512(s->acc, from + at, s->secrets[i]);
+	XXH3_accumulate_512(s->acc, from + bytes - 64, s->secrets[BLOCK_SECRETS - 1]);
+	return XXH3_mergeAccs(s->acc, s->secret + 11, total * XXH_PRIME64_1);
 }
 
 void block_done(void)

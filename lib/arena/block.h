@@ -36,6 +36,20 @@ void block_done(void);
 
 uint64_t block_hash(const void *data, uint64_t bytes, uint64_t seed);
 
+/* The same hash of more than 240 bytes that lie one after the other, as they become known. block_sum_add() takes as many
+ * slices as are told, but never the last byte; block_sum_close() the last 1 to BLOCK_SLICE bytes, which end `total`. */
+#define BLOCK_SLICE UINT64_C(1024)
+#define BLOCK_SECRETS 17
+
+struct block_sum {
+	_Alignas(64) uint64_t acc[8];
+	uint64_t secrets[BLOCK_SECRETS][8]; /* as block_secret */
+	uint8_t secret[192];
+};
+void block_sum_open(struct block_sum *s, uint64_t seed);
+void block_sum_add(struct block_sum *s, const uint8_t *from, uint64_t slices);
+uint64_t block_sum_close(struct block_sum *s, const uint8_t *from, uint64_t bytes, uint64_t total);
+
 /* XXH3-128: low half, high half. */
 void block_hash128(const void *data, uint64_t bytes, uint64_t out[2]);
 
@@ -48,13 +62,13 @@ struct block_variant {
 	void (*moves)(const struct block_move *moves, uint64_t n);
 	uint64_t (*hash)(const void *data, uint64_t bytes, uint64_t seed);
 	void (*hash128)(const void *data, uint64_t bytes, uint64_t out[2]);
+	void (*add)(struct block_sum *s, const uint8_t *from, uint64_t slices);
 };
 const struct block_variant *block_variant(size_t i);
 
 extern const struct block_variant block_plain;
 
 /* block_secret.c: rows 0 to 15 for the stripes of a slice, the last row for the last stripe of all. */
-#define BLOCK_SECRETS 17
 extern const uint64_t block_secret[BLOCK_SECRETS][8];
 #if defined(__x86_64__)
 extern const struct block_variant block_sse2, block_avx2, block_avx512;

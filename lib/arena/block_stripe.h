@@ -12,7 +12,7 @@
 #include "lib/arena/block.h"
 
 #define STRIPE 64u
-#define SLICE 1024u
+#define SLICE BLOCK_SLICE
 #define SCRAMBLE_SECRET (XXH3_kSecret + sizeof XXH3_kSecret - STRIPE)
 #define SECRET(stripe) ((const uint8_t *)block_secret[stripe])
 #define SLICE_SECRET SECRET(SLICE / STRIPE - 1)
@@ -107,6 +107,23 @@ static inline __attribute__((always_inline)) void slice(uint64_t *acc, uint8_t *
 		stripe(&s[i % CHAINS], to + i * STRIPE, from + i * STRIPE, SECRET(i), how);
 	stripe(s, to + i * STRIPE, from + i * STRIPE, last, how);
 	sums_close(s, acc);
+}
+
+/* 16 stripes that stay where they are. */
+static inline __attribute__((always_inline)) void slice_sum(struct block_sum *b, const uint8_t *from)
+{
+	struct sums s[CHAINS];
+	size_t i, j;
+
+	sums_open(s, b->acc);
+#pragma GCC unroll 16
+	for (i = 0; i < SLICE / STRIPE; i++)
+#pragma GCC unroll 4
+		for (j = 0; j < VECTORS; j++)
+			hash_vector(&s[i % CHAINS], j, read_once(from + i * STRIPE + j * sizeof(VECTOR)),
+				    (const uint8_t *)b->secrets[i]);
+	sums_close(s, b->acc);
+	XXH3_scrambleAcc(b->acc, b->secret + sizeof b->secret - STRIPE);
 }
 
 static void start(uint64_t *acc)

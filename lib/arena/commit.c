@@ -62,8 +62,7 @@ static int need_extent(struct arena *a, struct arena_record *r, uint32_t i, cons
 	return rc;
 }
 
-/* The newest version's slot, if it is the one that the caller knows the changes since, and whole as far as its
- * description says: what is copied from it gets a good checksum. */
+/* The newest version's slot, if it is the one that the caller knows the changes since, and laid out alike. */
 static const uint8_t *base_of(struct arena *a, struct arena_record *r, const struct content *c,
 			      const struct slot_plan *p)
 {
@@ -79,36 +78,48 @@ static const uint8_t *base_of(struct arena *a, struct arena_record *r, const str
 	if (s->version != c->base || r->commit >> 8 != c->base || s->sum != c->base_sum)
 		return NULL;
 	if (slot_check((const uint8_t *)s, record_slots(r)[newest].length, record_slots(r)[newest].length, &ps) != 0 ||
-	    !slot_like((const uint8_t *)s, &ps, c, p) ||
-	    slot_verify_head((const uint8_t *)s, &ps, r->hash ^ s->version) != 0)
+	    !slot_like((const uint8_t *)s, &ps, c, p))
 		return NULL;
 	return (const uint8_t *)s;
 }
 
-/* -EPROTO: the slot lies upon its own record, which somebody wrote over. */
-static int write_version(struct arena *a, struct arena_record *r, uint32_t i, struct slot_plan *p,
-			 const struct content *c)
+/* One that shares blocks with others. What is taken over from base gets a good checksum, so base must have one.
+ * -EPROTO: the slot lies upon its own record, which somebody wrote over. */
+static int write_shared(struct arena *a, struct arena_record *r, uint32_t i, struct slot_plan *p,
+			const struct content *c)
 {
 	const uint8_t *base = base_of(a, r, c, p);
 	uint8_t *slot = extent_at(a, r, i);
 	struct stream stream;
 	struct share share;
 
-	if (!base && p->how == ARENA_DIRTY)
+	slot_write_head(slot, p, c);
+	share_open(a, r, i, c, p, &share);
+	if (!share.to.area[i])
+		return -EPROTO;
+	stream_open(&stream, c->vars, c->pads, c->n);
+	if (base && blocks_update(slot, p, &stream, &share, base, c->changed, r->hash ^ c->base, c->seed) == 0)
+		return 0;
+	if (p->how == ARENA_DIRTY)
+		p->how = ARENA_WHOLE;
+	stream_open(&stream, c->vars, c->pads, c->n);
+	slot_write_head(slot, p, c);
+	blocks_share(slot, p, &stream, &share);
+	slot_seal(slot, p, c->seed);
+	return 0;
+}
+
+static int write_version(struct arena *a, struct arena_record *r, uint32_t i, struct slot_plan *p,
+			 const struct content *c)
+{
+	uint8_t *slot = extent_at(a, r, i);
+
+	if (p->map_at)
+		return write_shared(a, r, i, p, c);
+	if (p->how == ARENA_DIRTY)
 		p->how = ARENA_WHOLE;
 	slot_write_head(slot, p, c);
-	if (!p->map_at) {
-		blocks_write(slot, p, c);
-	} else {
-		stream_open(&stream, c->vars, c->pads, c->n);
-		share_open(a, r, i, c, p, &share);
-		if (!share.to.area[i])
-			return -EPROTO;
-		if (base)
-			blocks_update(slot, p, &stream, &share, base, c->changed);
-		else
-			blocks_share(slot, p, &stream, &share);
-	}
+	blocks_write(slot, p, c);
 	slot_seal(slot, p, c->seed);
 	return 0;
 }

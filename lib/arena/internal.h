@@ -151,6 +151,9 @@ struct slot_plan {
 	uint8_t name_bytes[PLAN_NAMES]; /* of slot_plan(): the lengths of the first names, so that they are measured once */
 };
 
+/* What the checksum of a slot covers begins here: behind version and sum. */
+#define SUM_FROM offsetof(struct arena_slot, time_ns)
+
 /* What a version is made of. */
 struct content {
 	const struct arena_var *vars;
@@ -268,9 +271,11 @@ int slot_copy(const uint8_t *slot, const struct slot_plan *p, const struct areas
 /* Write all of it, with block sums and map. */
 void blocks_share(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh);
 
-/* The same from `base`, a version laid out alike: only the blocks whose bit is set are looked at. */
-void blocks_update(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh,
-		   const uint8_t *base, const uint64_t *changed);
+/* The same from `base`, a version laid out alike: only the blocks whose bit is set are looked at. base_seed, seed: of the
+ * two versions' checksums; that of the slot is written too. -EBADMSG: what base says of its blocks does not fit its
+ * checksum; then all has to be written. */
+int blocks_update(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh,
+		  const uint8_t *base, const uint64_t *changed, uint64_t base_seed, uint64_t seed);
 
 static inline const struct arena_desc *slot_descs(const uint8_t *slot)
 {

@@ -9,7 +9,6 @@
 #include "lib/arena/internal.h"
 
 #define BLOCKED_FROM (UINT64_C(1) << 10)
-#define SUM_FROM offsetof(struct arena_slot, time_ns) /* the checksum covers what follows version and sum */
 #define PAD_MAX 4095u
 
 /* The parts of a slot, from what its head says. names: bytes of all names together. */

@@ -1,5 +1,7 @@
 /* The data of a version that shares blocks with others: each goes to a slot in which no version that is kept has
  * it. */
+#include <errno.h>
+
 #include "lib/arena/block.h"
 #include "lib/arena/internal.h"
 
@@ -26,20 +28,20 @@ void blocks_share(uint8_t *slot, const struct slot_plan *p, struct stream *s, co
 	block_done();
 }
 
-/* The next block from b on that changed; p->blocks if none did. */
-static uint64_t next_changed(const uint64_t *changed, const struct slot_plan *p, uint64_t b)
+/* The next block from b on that changed; end if none before it did. */
+static uint64_t next_changed(const uint64_t *changed, uint64_t b, uint64_t end)
 {
 	uint64_t bits;
 
-	while (b < p->blocks) {
+	while (b < end) {
 		bits = changed[b / 64] >> b % 64;
 		if (bits) {
 			b += (uint64_t)__builtin_ctzll(bits);
-			return b < p->blocks ? b : p->blocks;
+			return b < end ? b : end;
 		}
 		b = (b | 63) + 1;
 	}
-	return p->blocks;
+	return end;
 }
 
 static int is_changed(const uint64_t *changed, uint64_t b)
@@ -49,7 +51,7 @@ static int is_changed(const uint64_t *changed, uint64_t b)
 
 /* Blocks that lie alone, to be copied several at a time. */
 struct queue {
-	struct block_move moves[32];
+	struct block_move moves[128];
 	uint64_t n;
 };
 
@@ -76,15 +78,82 @@ static void put_later(struct queue *q, uint8_t *slot, const struct slot_plan *p,
 		flush(q);
 }
 
-void blocks_update(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh,
-		   const uint8_t *base, const uint64_t *changed)
+/* ---- what the slot says of its blocks ---- */
+
+/* A slot's checksum, which is reckoned while the slot is in the first cache. */
+struct seal {
+	const uint8_t *slot;
+	uint64_t upto; /* offset in the slot: what lies before it is in the sum */
+	struct block_sum sum;
+};
+
+static void seal_open(struct seal *s, const uint8_t *slot, uint64_t seed)
 {
-	struct queue q = {.n = 0};
+	s->slot = slot;
+	s->upto = SUM_FROM;
+	block_sum_open(&s->sum, seed);
+}
+
+/* What lies before `end` is as it will be. */
+static void seal_add(struct seal *s, uint64_t end)
+{
+	uint64_t slices = (end - s->upto - 1) / BLOCK_SLICE;
+
+	block_sum_add(&s->sum, s->slot + s->upto, slices);
+	s->upto += slices * BLOCK_SLICE;
+}
+
+static uint64_t seal_close(struct seal *s, uint64_t end)
+{
+	seal_add(s, end);
+	return block_sum_close(&s->sum, s->slot + s->upto, end - s->upto, end - SUM_FROM);
+}
+
+/* What is told of each block in `size` bytes at `at` of both slots: that of the blocks which did not change. */
+static void keep_unchanged(struct seal *now, struct seal *was, uint8_t *slot, const struct slot_plan *p, uint64_t at,
+			   uint64_t size, const uint64_t *changed)
+{
+	uint64_t b = 0, end, n;
+
+	while (b < p->blocks) {
+		end = p->blocks - b > BLOCK / size ? b + BLOCK / size : p->blocks;
+		while (b < end) {
+			n = next_changed(changed, b, end) - b;
+			memcpy(slot + at + b * size, was->slot + at + b * size, n * size);
+			for (b += n; b < end && is_changed(changed, b);)
+				b++;
+		}
+		seal_add(was, at + b * size);
+		seal_add(now, at + b * size);
+	}
+}
+
+/* Complete sums and map from base, and seal the slot. */
+static int take_over(uint8_t *slot, const struct slot_plan *p, const uint8_t *base, const uint64_t *changed,
+		     uint64_t base_seed, uint64_t seed)
+{
+	const struct arena_slot *b = (const struct arena_slot *)(const void *)base;
+	struct arena_slot *s = (struct arena_slot *)(void *)slot;
+	struct seal was, now;
+
+	seal_open(&was, base, base_seed);
+	seal_open(&now, slot, seed);
+	keep_unchanged(&now, &was, slot, p, p->sums_at, sizeof(uint64_t), changed);
+	keep_unchanged(&now, &was, slot, p, p->map_at, 1, changed);
+	memset(slot + p->map_at + p->blocks, 0, p->data_at - p->map_at - p->blocks);
+	s->sum = seal_close(&now, p->data_at);
+	return seal_close(&was, p->data_at) == b->sum ? 0 : -EBADMSG;
+}
+
+int blocks_update(uint8_t *slot, const struct slot_plan *p, struct stream *s, const struct share *sh,
+		  const uint8_t *base, const uint64_t *changed, uint64_t base_seed, uint64_t seed)
+{
+	struct queue q;
 	uint64_t b = 0, n;
 	uint8_t to;
 
-	memcpy(slot + p->sums_at, base + p->sums_at, p->data_at - p->sums_at);
-	for (; (b = next_changed(changed, p, b)) < p->blocks; b += n) {
+	q.n = 0;
+	for (; (b = next_changed(changed, b, p->blocks)) < p->blocks; b += n) {
 		to = share_slot(sh, b);
 		for (n = 1; b + n < p->blocks && is_changed(changed, b + n) && share_slot(sh, b + n) == to;)
 			n++;
@@ -95,4 +164,5 @@ void blocks_update(uint8_t *slot, const struct slot_plan *p, struct stream *s, c
 	}
 	flush(&q);
 	block_done();
+	return take_over(slot, p, base, changed, base_seed, seed);
 }

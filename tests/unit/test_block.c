@@ -162,6 +162,35 @@ static void hashes_with_a_seed_and_wide_ones_are_those_of_xxh3(void)
 	CU_ASSERT_EQUAL(wrong, 0);
 }
 
+/* In pieces of one to three slices. */
+static uint64_t in_pieces(const struct block_variant *v, const uint8_t *from, uint64_t bytes, uint64_t seed)
+{
+	struct block_sum s;
+	uint64_t at, n, piece = 1;
+
+	block_sum_open(&s, seed);
+	for (at = 0; bytes - at > BLOCK_SLICE; at += n * BLOCK_SLICE, piece = piece % 3 + 1) {
+		n = (bytes - at - 1) / BLOCK_SLICE;
+		n = n < piece ? n : piece;
+		v->add(&s, from + at, n);
+	}
+	return block_sum_close(&s, from + at, bytes - at, bytes);
+}
+
+static void a_hash_made_slice_by_slice_is_that_of_xxh3(void)
+{
+	const struct block_variant *v;
+	size_t i, bytes;
+	int wrong = 0;
+
+	fill(source, sizeof source);
+	for (bytes = XXH3_MIDSIZE_MAX + 1; bytes <= LARGEST; bytes += STEP)
+		for (i = 0; (v = block_variant(i)) != NULL; i++)
+			wrong += in_pieces(v, source + 16, bytes, bytes * 2654435761u) !=
+				 XXH3_64bits_withSeed(source + 16, bytes, bytes * 2654435761u);
+	CU_ASSERT_EQUAL(wrong, 0);
+}
+
 static void the_best_variant_is_the_one_in_use_and_plain_c_is_always_there(void)
 {
 	uint64_t hash = XXH3_64bits(source, BLOCK);
@@ -241,6 +270,7 @@ static const struct test tests[] = {
 	 a_copy_of_any_size_at_any_address_is_exact_and_hashed},
 	{"several blocks are copied as one by one", several_blocks_are_copied_as_one_by_one},
 	{"blocks are moved from and to wherever they lie", blocks_are_moved_from_and_to_wherever_they_lie},
+	{"a hash made slice by slice is that of XXH3", a_hash_made_slice_by_slice_is_that_of_xxh3},
 	{"hashes with a seed, and wide ones, are those of XXH3", hashes_with_a_seed_and_wide_ones_are_those_of_xxh3},
 	{"the best variant is the one in use, and plain C is always there",
 	 the_best_variant_is_the_one_in_use_and_plain_c_is_always_there},
