@@ -23,12 +23,14 @@ uint64_t slot_version(struct arena *a, struct arena_record *r, uint32_t slot)
 	return version <= load_relaxed(&r->commit) >> 8 ? version : 0;
 }
 
-/* One whose writer died before it published it, else an empty one while fewer than keep + 1 versions are there,
+/* One whose writer died before it published it; else one with a version that is also elsewhere, because who moved it
+ * died (share.c): the others may be all that are kept; else an empty one while fewer than keep + 1 versions are there;
  * else that with the oldest. */
 uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 {
 	uint64_t version, oldest = UINT64_MAX, newest = r->commit >> 8;
-	uint32_t i, versions = 0, empty = UINT32_MAX, last = UINT32_MAX;
+	uint64_t seen = 1; /* bit d: version newest - d; the newest is where the record says */
+	uint32_t i, versions = 0, empty = UINT32_MAX, last = UINT32_MAX, twin = UINT32_MAX;
 	struct arena_slot *s;
 
 	for (i = 0; i < r->slots; i++) {
@@ -39,6 +41,10 @@ uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 		versions += version != 0;
 		if (newest && i == (r->commit & 0xff))
 			continue;
+		if (version && newest - version < 64) {
+			twin = seen >> (newest - version) & 1 ? i : twin;
+			seen |= UINT64_C(1) << (newest - version);
+		}
 		if (version && version < oldest) {
 			oldest = version;
 			last = i;
@@ -46,6 +52,8 @@ uint32_t idle_of_many(struct arena *a, struct arena_record *r)
 			empty = i; /* rather one that has its memory */
 		}
 	}
+	if (twin != UINT32_MAX)
+		return twin;
 	if (empty != UINT32_MAX && (versions <= record_keep(r) || last == UINT32_MAX))
 		return empty;
 	return last != UINT32_MAX ? last : (r->commit & 0xff) == 0;

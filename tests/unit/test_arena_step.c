@@ -329,6 +329,21 @@ static void fail_to_put(struct arena *a, uint64_t version)
 	CU_ASSERT_EQUAL_FATAL(region_get(a, "key", 0), version);
 }
 
+/* Nor would a second death, in the commit that comes next. */
+static void check_next_place(struct arena *a, uint64_t newest, uint64_t kept)
+{
+	struct arena_record *r;
+	uint32_t next, i;
+
+	arena_newest(a, "key", &r);
+	next = slot_idle(a, r);
+	for (uint64_t v = newest; v > newest - kept; v--) {
+		for (i = 0; i < r->slots && (i == next || slot_version(a, r, i) != v);)
+			i++;
+		CU_ASSERT_FATAL(i < r->slots);
+	}
+}
+
 /* The version before or the one made, whole; and all goes on from there, whoever does it next. */
 static void go_on_from(struct scene *s, uint64_t version, uint64_t kept)
 {
@@ -338,6 +353,7 @@ static void go_on_from(struct scene *s, uint64_t version, uint64_t kept)
 	CU_ASSERT_FATAL(v == version || v == version + 1);
 	for (uint64_t k = 1; k < kept; k++)
 		CU_ASSERT_EQUAL_FATAL(region_get(s->left, "key", v - k), v - k);
+	check_next_place(s->left, v, kept);
 	fail_to_put(s->left, v);
 	for (int i = 0; i < 3; i++, v++) {
 		CU_ASSERT_EQUAL_FATAL(region_put(s->left, "key", &other, v, 0), 0);
