@@ -1,8 +1,10 @@
 /* Death at random moments: writers of one thread and of several, of plain values and of protected regions,
  * killed by a timer of their own; holders of every kind of lock. Whoever comes next finds whole versions and
  * free locks. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "lib/arena/mailbox.h"
@@ -101,7 +103,7 @@ static void writers_killed_at_random_moments_leave_the_newest_version_or_the_one
 	struct arena *a = fresh(1 << 20);
 	struct tally *t = tally_open();
 
-	for (uint32_t turn = 0; turn < 4000 / SLOW || t->acked[0] < 100; turn++) {
+	for (uint32_t turn = 0; turn < 4000 / SLOW || t->acked[0] < 100 || !t->acked[3]; turn++) {
 		kill_one(write_plain, a, t, 120000, turn);
 		for (uint32_t k = 0; k < 4; k++)
 			check_plain(a, t, k);
@@ -152,7 +154,7 @@ static void so_do_writers_of_protected_regions(void)
 	struct tally *t = tally_open();
 
 	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
-	for (uint32_t turn = 0; turn < 3500 / SLOW || t->acked[4] < 200; turn++) {
+	for (uint32_t turn = 0; turn < 3500 / SLOW || t->acked[5] < 200; turn++) {
 		kill_one(write_regions, a, t, 250000, turn);
 		check_regions(a, t, 4, 1);
 		check_regions(a, t, 5, 3);
@@ -209,7 +211,7 @@ static void so_do_writers_of_several_threads(void)
 	struct tally *t = tally_open();
 
 	CU_ASSERT_EQUAL_FATAL(arena_keep(a, keys[5], 3), 0);
-	for (uint32_t turn = 0; turn < 2500 / SLOW || t->acked[4] < 50 || t->acked[6] < 50; turn++) {
+	for (uint32_t turn = 0; turn < 2500 / SLOW || t->acked[3] < 50 || t->acked[5] < 50 || t->acked[6] < 50; turn++) {
 		kill_one(write_in_threads, a, t, 600000, turn);
 		for (uint32_t k = 0; k < 4; k++)
 			check_plain(a, t, k);
@@ -388,6 +390,24 @@ static void a_process_that_dies_holding_a_lock_hands_it_on(void)
 	arena_unmap(a);
 }
 
+/* Until a thread or process sleeps in a futex. */
+static void wait_sleeping(pid_t id)
+{
+	char path[64], text[32] = "", futex[16];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/syscall", (int)id);
+	snprintf(futex, sizeof futex, "%d ", SYS_futex);
+	while (strncmp(text, futex, strlen(futex)) != 0) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+		CU_ASSERT_FATAL(n >= 0);
+		text[n] = '\0';
+		close(fd);
+	}
+}
+
 /* A lock dies while somebody already waits for it. */
 static void who_waits_for_a_lock_gets_it_when_its_holder_dies(void)
 {
@@ -405,7 +425,7 @@ static void who_waits_for_a_lock_gets_it_when_its_holder_dies(void)
 	if (waiter == 0)
 		_exit(write(pipes[1], "", 1) == 1 && put(a, "key", WORDS, 1) == 0 ? 0 : 1);
 	CU_ASSERT_EQUAL_FATAL(read(pipes[0], &c, 1), 1);
-	spin(rnd() % 1000000);
+	wait_sleeping(waiter);
 	kill(holder, SIGKILL);
 	waitpid(holder, &status, 0);
 	waitpid(waiter, &status, 0);
@@ -413,6 +433,42 @@ static void who_waits_for_a_lock_gets_it_when_its_holder_dies(void)
 	CU_ASSERT_EQUAL(get(a, "key", WORDS), 1);
 	close(pipes[0]);
 	close(pipes[1]);
+	arena_unmap(a);
+}
+
+static pid_t ask_for(struct arena *a, const char *key)
+{
+	struct arena_ask answer;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(arena_ask(a, ARENA_ASK_FETCH, 2, 0, key, -1, &answer) == 0 && answer.number == (uint64_t)key[0] ? 0 : 1);
+	return pid;
+}
+
+/* There is room for one text: an ask stays as it is until its answer was read. */
+static void two_that_ask_with_a_text_take_turns(void)
+{
+	struct arena *a = fresh(1 << 20);
+	struct arena_ask *q = &a->head->ask[ARENA_ASK_FETCH];
+	int fd = open(death_path, O_RDWR | O_CLOEXEC), status;
+	pid_t pid[2];
+
+	a->head->agent_flags = ARENA_SERVED;
+	pid[0] = ask_for(a, "x");
+	wait_sleeping(pid[0]);
+	pid[1] = ask_for(a, "y");
+	wait_sleeping(pid[1]);
+	for (uint32_t i = 1; i <= 2; i++) {
+		while (__atomic_load_n(&q->asked, __ATOMIC_ACQUIRE) < i)
+			;
+		CU_ASSERT_EQUAL(q->asked, i);
+		CU_ASSERT_STRING_EQUAL(q->text, i == 1 ? "x" : "y");
+		CU_ASSERT_EQUAL(arena_answer(fd, ARENA_ASK_FETCH, i, 0, (uint64_t)q->text[0], NULL), 0);
+	}
+	for (int i = 0; i < 2; i++)
+		CU_ASSERT(waitpid(pid[i], &status, 0) == pid[i] && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	close(fd);
 	arena_unmap(a);
 }
 
@@ -469,6 +525,7 @@ static const struct test tests[] = {
 	{"threads on different keys do not disturb each other", threads_on_different_keys_do_not_disturb_each_other},
 	{"a process that dies holding a lock hands it on", a_process_that_dies_holding_a_lock_hands_it_on},
 	{"who waits for a lock gets it when its holder dies", who_waits_for_a_lock_gets_it_when_its_holder_dies},
+	{"two that ask with a text take turns", two_that_ask_with_a_text_take_turns},
 	{"a call within an interrupted one says so instead of waiting",
 	 a_call_within_an_interrupted_one_says_so_instead_of_waiting},
 	{"locks of another boot or of a copy are made anew", locks_of_another_boot_or_of_a_copy_are_made_anew},
