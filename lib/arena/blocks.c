@@ -74,6 +74,10 @@ void blocks_write(uint8_t *slot, const struct slot_plan *p, const struct content
 		write_small(slot + p->data_at, c);
 		return;
 	}
+	if (p->blocks == 1 && c->n == 1 && !(c->pads && c->pads[0])) {
+		*sums = block_copy(slot + p->data_at, c->vars[0].data, p->data_bytes, how);
+		return;
+	}
 	stream_open(&s, c->vars, c->pads, c->n);
 	blocks_put(slot + p->data_at, &s, p, 0, p->blocks, sums, how);
 	if (how == BLOCK_STREAM)

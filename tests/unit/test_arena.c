@@ -145,6 +145,27 @@ static void variables_are_found_by_name_and_else_by_their_place(void)
 	arena_unmap(a);
 }
 
+/* One variable: small under one sum, in one block, and in two. The bytes behind it are not its own. */
+static void one_variable_of_any_size_comes_back(void)
+{
+	enum { MOST = 5000 };
+	struct arena *a = fresh(1 << 20);
+	static uint8_t in[MOST], out[MOST + 8];
+	int wrong = 0;
+
+	for (size_t i = 0; i < MOST; i++)
+		in[i] = (uint8_t)(i * 7 >> 2);
+	for (size_t bytes = 0; bytes <= MOST; bytes += bytes % 1024 < 2 || bytes % 1024 > 1021 ? 1 : 13) {
+		struct arena_var w = {"x", in, bytes, ARENA_BYTES}, r = {"x", out, bytes, ARENA_BYTES};
+
+		memset(out, 0xa5, sizeof out);
+		wrong += arena_put(a, "key", &w, 1, NULL) != 0 || arena_get(a, "key", &r, 1, 0, NULL, NULL) != 0 ||
+			 memcmp(in, out, bytes) != 0 || out[bytes] != 0xa5;
+	}
+	CU_ASSERT_EQUAL(wrong, 0);
+	arena_unmap(a);
+}
+
 /* Each has a name of another length, and they are asked for from the last to the first. */
 static void a_hundred_variables_of_one_version_keep_their_names(void)
 {
@@ -477,6 +498,7 @@ static const struct test tests[] = {
 	{"a variable that differs is named and nothing is written",
 	 a_variable_that_differs_is_named_and_nothing_is_written},
 	{"variables are found by name and else by their place", variables_are_found_by_name_and_else_by_their_place},
+	{"one variable of any size comes back", one_variable_of_any_size_comes_back},
 	{"a hundred variables of one version keep their names", a_hundred_variables_of_one_version_keep_their_names},
 	{"versions grow by one and a steady value takes no new room",
 	 versions_grow_by_one_and_a_steady_value_takes_no_new_room},
