@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/arena/reader.h"
+#include "lib/arena/pieces.h"
 
 #define HEAP (192u << 10)
 #define BYTES (320u << 10)
@@ -101,6 +101,26 @@ static void patch(const uint8_t *data, size_t size)
 	}
 }
 
+/* A version piece by piece, beginning anywhere; and compared with another one. */
+static void read_pieces(struct arena_reader *r, const struct arena_key *k, int checked, size_t from,
+			struct arena_pieces **before)
+{
+	static uint8_t out[5000];
+	struct arena_pieces *p;
+	uint64_t at, n;
+
+	if (arena_pieces_open(r, k->key, k->version, checked, &p) != 0)
+		return;
+	for (at = from; at < arena_pieces_key(p)->bytes; at += n) {
+		n = arena_pieces_key(p)->bytes - at < sizeof out ? arena_pieces_key(p)->bytes - at : sizeof out;
+		(void)arena_pieces_read(r, p, at, n, out);
+		if (*before)
+			(void)arena_pieces_same(p, *before, at, n);
+	}
+	arena_pieces_close(*before);
+	*before = p;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -110,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct arena_keys list;
 	struct arena_key key;
 	struct arena_value v;
+	struct arena_pieces *before = NULL;
 	size_t i;
 
 	if (!length)
@@ -126,7 +147,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (i = 0; i < list.n && i < 8; i++) {
 		(void)arena_read_value(&r, list.key[i].key, data[0] & 8 ? list.key[i].version : 0, &v, NULL);
 		arena_value_free(&v);
+		read_pieces(&r, &list.key[i], !(data[0] & 16), data[0] & 32 ? data[1] * 8u : 0, &before);
 	}
+	arena_pieces_close(before);
 	arena_keys_free(&list);
 	(void)arena_read_key(&r, "k3", &key);
 	arena_key_free(&key);
