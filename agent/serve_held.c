@@ -54,8 +54,7 @@ static void keys_held(struct job *j, const Cpa__Holding *h)
 		if (!wishes_open(j))
 			job_forget_images(j);
 	}
-	if (!j->busy)
-		drop_copies(j, h);
+	drop_copies(j, h);
 }
 
 struct heard {
