@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -703,6 +703,7 @@ static void an_agent_killed_at_any_moment_leaves_keysets_that_the_next_one_can_u
 		}
 		pid_t pid = fork();
 		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			for (;;) {
 				job.keyset_whole = true;
 				make();
@@ -734,6 +735,7 @@ static void a_job_that_writes_all_over_its_arena_loses_no_more_than_its_keys(voi
 	CU_ASSERT(make() > 0);
 	pid_t pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		uint64_t heap = arena_heap_at(arena->heap_bytes), used = heap + 12 * MIB;
 		volatile uint8_t *all = arena->base;
 		for (uint32_t x = 1;;) {
