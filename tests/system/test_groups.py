@@ -2,7 +2,7 @@
 import os
 import signal
 
-from agents import BUILD, ENDED, wait_until
+from agents import BUILD, ENDED, ended, wait_until
 from harness import test
 from test_languages import PYTHON
 
@@ -13,7 +13,7 @@ FRESH = True
 def setup(cluster):
     """n1, n2 and n3 below top; keys go up when somebody asks for it."""
     top, n1, n2, n3 = (cluster.add(name) for name in ("top", "n1", "n2", "n3"))
-    how = {"key": cluster.key, "update": "1h", "lease": "2s"}
+    how = {"key": cluster.key, "update": "1h"}
     top.agent_start(level=2, listen=top.url, **how)
     for node in (n1, n2, n3):
         node.agent_start(parent=top.url, **how)
@@ -30,7 +30,7 @@ def start(node, group, ranks, *steps, nodes=(), **options):
 
 
 def said(node, name, what):
-    lines = [line.split(None, 1) for line in node.cli("logs", name).stdout.splitlines()]
+    lines = [line.split(None, 1) for line in node.lines(name)]
     return [" ".join(line[1:]) for line in lines if line[0] == what]
 
 
@@ -49,6 +49,11 @@ def raise_flag(c, name):
 
 def live(node):
     return [j["name"] for j in node.json("ps")["jobs"] if j["state"] not in ENDED]
+
+
+def none_lives(top):
+    """The registry hears of an end from its node, who waits for it from wherever that is."""
+    wait_until(lambda: not live(top), 10, "none of them lives")
 
 
 @test
@@ -190,8 +195,8 @@ def a_signal_to_the_command_reaches_all_ranks(c, top, n1, n2, n3):
         wait_until(lambda i=i: n1.job("g.%d" % i), 10, "it is there")
         wait_said(n1, "g.%d" % i, "env")
     n1.tell(run, signal.SIGTERM)
-    assert run.wait(20) == 128 + signal.SIGTERM, run.stderr.read()
-    assert not live(top)
+    assert ended(run, 20) == 128 + signal.SIGTERM, run.stderr.read()
+    none_lives(top)
 
 
 @test
@@ -200,8 +205,8 @@ def an_interrupted_launch_leaves_nothing(c, top, n1, n2, n3):
                    "/nowhere")
     wait_until(lambda: len(live(top)) > 3, 20, "some are started")
     n1.tell(run, signal.SIGINT)
-    assert run.wait(40) == -signal.SIGINT, run.stderr.read()
-    assert not live(top)
+    assert ended(run, 40) == -signal.SIGINT, run.stderr.read()
+    none_lives(top)
 
 
 @test
@@ -209,7 +214,7 @@ def stop_ends_all_ranks_of_a_group_wherever_they_are(c, top, n1, n2, n3):
     start(n1, "solver", 5, "until", "/nowhere", nodes=(n1, n2, n3))
     assert len(live(top)) == 5
     assert n3.cli("stop", "solver").returncode == 0
-    assert not live(top)
+    none_lives(top)
     again = n3.cli("stop", "solver", check=False)
     assert again.returncode == 1 and "ended already" in again.stderr, again
     assert n3.cli("wait", "solver", check=False).returncode == 128 + signal.SIGTERM
@@ -217,7 +222,7 @@ def stop_ends_all_ranks_of_a_group_wherever_they_are(c, top, n1, n2, n3):
 
 @test
 def a_later_run_of_a_group_has_nothing_to_do_with_the_one_before(c, top, n1, n2, n3):
-    steps = ["until", flag(c, "go"), "version", "-", "state", 1, "version", "solver", "-", 20]
+    steps = ["until", flag(c, "go"), "version", "-", "state", 20, "version", "solver", "-", 20]
     start(n1, "solver", 2, "commit", "state", 3, nodes=(n1, n2))
     assert n1.cli("wait", "solver").returncode == 0
     start(n1, "solver", 2, "0:", "commit", "state", 1, "1:", "commit", "state", 5, *steps, "until", "/nowhere", nodes=(n1, n2))
