@@ -61,7 +61,7 @@ static void settle(cpa *cp, const uint64_t before[2], uint64_t bytes, uint64_t r
 
 int memo_fit(cpa *cp, uint64_t limit)
 {
-	uint64_t before[2], gone = 0;
+	uint64_t before[2], gone = 0, own = 0, own_n = 0; /* what others take out, they count */
 	struct results rs;
 	size_t i;
 	int rc;
@@ -75,8 +75,10 @@ int memo_fit(cpa *cp, uint64_t limit)
 		if (rc && rc != -ENOENT)
 			break;
 		gone += rs.list[i].bytes;
+		own += rc ? 0 : rs.list[i].bytes;
+		own_n += !rc;
 	}
-	settle(cp, before, rs.bytes - gone, rs.n - i);
+	settle(cp, before, rs.bytes - own, rs.n - own_n);
 	arena_found_free(rs.list);
 	return rc == -ENOENT ? 0 : rc;
 }
