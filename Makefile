@@ -21,7 +21,9 @@ CPPFLAGS += -D_GNU_SOURCE -I. -I$(B)/gen -Ihooks
 CFLAGS += -std=gnu11 $(OPT) -g -fPIC -fvisibility=hidden -pthread $(WARN) -MMD -MP
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+# libarchive is loaded, not linked: see lib/archive/libarchive.h
+PKG_LIBS := $(shell pkg-config --libs $(filter-out libarchive,$(PKGS)) 2>/dev/null) -lm
+ARCHIVE_LIBS := $(shell pkg-config --libs libarchive 2>/dev/null) # for tests that make archives of their own
 
 # ---- what there is -------------------------------------------------------------------------------
 PROTO_SRC := $(wildcard lib/wire/*.proto agent/ports/*.proto)
@@ -130,7 +132,7 @@ $(FORTRAN_PROGRAMS): $(B)/libcpagent_fortran.a $(B)/libcpagent.a
 	@$(FC) $(FFLAGS) -I $(B)/hooks/fortran -J $@.mod $(LDFLAGS) $(BESIDE) -pthread -o $@ $(filter %.f90,$^) $(filter %.a,$^)
 
 $(UNIT): $(B)/%: $(B)/%.o $(call obj,$(wildcard tests/unit/harness.c tests/sim/sim*.c)) $(B)/libbase.a $(B)/libcpagent.a
-	@$(CC) $(SANFLAGS) $(LDFLAGS) $(BESIDE) -pthread -o $@ $^ -lcunit $(PKG_LIBS)
+	@$(CC) $(SANFLAGS) $(LDFLAGS) $(BESIDE) -pthread -o $@ $^ -lcunit $(PKG_LIBS) $(ARCHIVE_LIBS)
 
 $(B)/tests/unit/test_launch $(B)/tests/unit/test_launch_world: | $(B)/cpinit
 $(B)/tests/unit/test_levels: | $(B)/cpagentd
@@ -187,7 +189,7 @@ fuzzers:
 fuzz-programs: $(FUZZERS)
 .PHONY: fuzzers fuzz-programs
 $(FUZZERS): $(B)/%: $(B)/%.o $(B)/libbase.a $(B)/libcpagent.a
-	@$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(PKG_LIBS)
+	@$(CC) -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(PKG_LIBS) $(ARCHIVE_LIBS)
 
 # twenty seconds for each; a finding is left beside the fuzzer
 fuzz: fuzzers
