@@ -8,7 +8,8 @@ import re
 ROOM = 20  # lines for all of it
 FAILED = re.compile(r"FAILED(?! +[0-9])")  # not the line with its seconds, which says it again
 ASSERTION = re.compile(r"  \S+:\d+: ")
-REPORT = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|ERROR: libFuzzer|^Traceback ")
+REPORT = re.compile(r"ERROR: \w*Sanitizer|WARNING: ThreadSanitizer|runtime error:|ERROR: libFuzzer|^Traceback |"
+                    r"^==\d+== (Invalid|Conditional|Use of|Syscall param)")
 SENTENCE = re.compile(r"  [a-z]")  # a unit test says its name before it begins
 NOISE = re.compile(r"=+$|\s*$|.*(\^~*\^?|~{4,})\s*$")  # rules, blank lines, marks below a line of code
 ADDRESS = re.compile(r"0x[0-9a-f]{6,} (in )?")
