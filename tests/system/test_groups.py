@@ -223,8 +223,9 @@ def stop_ends_all_ranks_of_a_group_wherever_they_are(c, top, n1, n2, n3):
 @test
 def a_later_run_of_a_group_has_nothing_to_do_with_the_one_before(c, top, n1, n2, n3):
     steps = ["until", flag(c, "go"), "version", "-", "state", 20, "version", "solver", "-", 20]
-    start(n1, "solver", 2, "commit", "state", 3, nodes=(n1, n2))
-    assert n1.cli("wait", "solver").returncode == 0
+    for _ in range(4):
+        start(n1, "solver", 2, "commit", "state", 3, nodes=(n1, n2))
+        assert n1.cli("wait", "solver").returncode == 0
     start(n1, "solver", 2, "0:", "commit", "state", 1, "1:", "commit", "state", 5, *steps, "until", "/nowhere", nodes=(n1, n2))
     raise_flag(c, "go")
     assert wait_said(n1, "solver.0", "version").startswith("-2 "), said(n1, "solver.0", "version")

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cpagent.h>
@@ -89,8 +90,12 @@ static void alone_a_program_is_a_group_of_one(void)
 static void of_all_keys_it_is_one_that_each_has_and_memos_are_none(void)
 {
 	cpa *cp = opened("several");
-	int x = 1;
+	cpa_memo *m;
+	int x = 1, y = 2;
 
+	CU_ASSERT_EQUAL(cpa_memo_begin(cp, &m, "twice", CPA_IN(CPA_VAR(x)), CPA_OUT(CPA_VAR(y))), 0);
+	CU_ASSERT_EQUAL(cpa_memo_end(m), 0);
+	CU_ASSERT_EQUAL(cpa_version(cp, NULL), CPA_ERR_KEY);
 	CU_ASSERT_EQUAL(cpa_keep(cp, "a", 2), 0);
 	CU_ASSERT_EQUAL(cpa_keep(cp, "empty", 2), 0);
 	put(cp, "a", 4);
@@ -167,20 +172,26 @@ static void a_version_with_a_flipped_byte_is_not_whole(void)
 static void versions_that_share_blocks_are_whole_too(void)
 {
 	cpa *cp = opened("shared");
+	size_t n = 1 << 17; /* so large that what changed is known, where the kernel knows it */
+	double *u = mmap(NULL, n * sizeof *u, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	CU_ASSERT_NOT_EQUAL_FATAL(u, MAP_FAILED);
+	for (size_t i = 0; i < n; i++)
+		u[i] = (double)i;
 	CU_ASSERT_EQUAL(cpa_keep(cp, "r", 2), 0);
-	CU_ASSERT_EQUAL(CPA_PROTECT(cp, "large", large, 4096), 0);
+	CU_ASSERT_EQUAL(CPA_PROTECT(cp, "u", u, n), 0);
 	for (int i = 0; i < 4; i++) {
-		large[i * 600] = 7e77 + i * 1e70;
+		u[i * 600] = 7e77 + i * 1e70;
 		CU_ASSERT_EQUAL(cpa_checkpoint_protected(cp, "r", 1), 0);
 	}
 	struct arena_whole w = whole("shared", "r");
 	CU_ASSERT(w.n >= 2 && has(&w, 3) && has(&w, 4));
 	CU_ASSERT_EQUAL(cpa_version(cp, NULL, "r"), 4);
-	damage("shared", large[3 * 600]);
+	damage("shared", u[3 * 600]);
 	w = whole("shared", "r");
 	CU_ASSERT(has(&w, 3) && !has(&w, 4));
 	cpa_close(cp);
+	munmap(u, n * sizeof *u);
 }
 
 static void regions_go_back_as_variables_of_their_names(void)
