@@ -280,7 +280,7 @@ static void on_list(void *ctx, int code, const char *text, const json_t *reply)
 	r->listing = false;
 	if (!r->fn)
 		release(r);
-	else if (code || (r->waits && !has_moved(r, json_object_get(reply, "ranks"))))
+	else if (code || r->adding || (r->waits && !has_moved(r, json_object_get(reply, "ranks"))))
 		again(r);
 	else
 		take_list(r, json_object_get(reply, "ranks"));
