@@ -252,7 +252,8 @@ int launch_job(const struct launch *l, int timeout_ms, struct launched *out, str
 	*out = (struct launched){ .pid = -1, .pidfd = -1, .status = 125 };
 	scoped_fd int spec = -1, report = -1, report_end = -1;
 	int ends[2];
-	if (spec_fd(l, &spec, e) < 0 || launch_put_cpinit(l->cpinit, l->job_dir, e) < 0)
+	if ((!l->plain && launch_prepare_node(e) < 0) || spec_fd(l, &spec, e) < 0 ||
+	    launch_put_cpinit(l->cpinit, l->job_dir, e) < 0)
 		return e ? e->code : ERR_FAILED;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_sys(e, ERR_FAILED, "cannot make a pipe for job %s", l->uuid);

@@ -49,7 +49,8 @@ struct launched {
 	int status; /* after a failure: what `cpagent run` exits with, 125 to 127 */
 };
 
-/* Make the places where a job's directories are mounted: once at the agent's start, also before restores. */
+/* Make the places where a job's directories are mounted: at the agent's start, so that it is known to work; launch_job
+ * does, too, because whoever cleans up /run does not know that an agent without jobs needs them. */
 int launch_prepare_node(struct err *e);
 
 /* Put cpinit into job_dir (launch_job does). An existing one stays: it may be part of an image. */

@@ -66,6 +66,15 @@ static void a_missing_cpinit_is_said(void)
 	clean(&r);
 }
 
+static void mount_points_that_were_removed_are_made_again(void)
+{
+	struct run r;
+	CU_ASSERT_FATAL(rmdir(LAUNCH_JOB_DIR) == 0 && rmdir(LAUNCH_LOG_DIR) == 0 && rmdir("/run/cpagent") == 0);
+	run_shell(&r, "exit 7");
+	CU_ASSERT_EQUAL(exit_of(&r).code, 7);
+	clean(&r);
+}
+
 static void it_runs_with_the_users_credentials_limits_and_directory(void)
 {
 	struct run r;
@@ -181,6 +190,7 @@ static const struct test tests[] = {
 	  a_missing_command_is_127_and_one_not_executable_126 },
 	{ "a missing directory is 125", a_missing_directory_is_125 },
 	{ "a missing cpinit is said", a_missing_cpinit_is_said },
+	{ "mount points that were removed are made again", mount_points_that_were_removed_are_made_again },
 	{ "it runs with the user's credentials, limits and directory",
 	  it_runs_with_the_users_credentials_limits_and_directory },
 	{ "it starts with no signal ignored or blocked", it_starts_with_no_signal_ignored_or_blocked },
