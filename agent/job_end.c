@@ -21,6 +21,8 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 
+#define ASKED_TO_END_NS (60 * NS_PER_S)
+
 static void on_pidfd(uv_poll_t *w, int status, int events)
 {
 	(void)status, (void)events;
@@ -93,6 +95,26 @@ int job_signal(struct job *j, int signo)
 		return 0;
 	}
 	return (int)syscall(SYS_pidfd_send_signal, j->pidfd, signo, NULL, 0);
+}
+
+int job_ask_to_end(struct job *j, int signo)
+{
+	if (j->restart_at && !j->pid) { /* between two lives */
+		job_stop(j, 0);
+		return 0;
+	}
+	int rc = job_signal(j, signo);
+	if (rc == 0)
+		j->end_asked_ns = clock_boot_ns();
+	return rc;
+}
+
+/* It may have caught that and gone on: much later it dies of something else. */
+static bool was_asked_to_end(struct job *j)
+{
+	int64_t asked = j->end_asked_ns;
+	j->end_asked_ns = 0;
+	return asked && clock_boot_ns() - asked < ASKED_TO_END_NS;
 }
 
 /* How it ended: cpinit's own word, else what the kernel tells its parent, else that it was killed. */
@@ -197,6 +219,7 @@ void job_died(struct job *j)
 	}
 	j->died = false;
 	j->ending = how_it_ended(j);
+	j->stopping = was_asked_to_end(j) || j->stopping;
 	job_unwatch(j);
 	bell_close(j);
 	ask_fetch_forget(j);
@@ -245,6 +268,7 @@ void job_again(struct job *j, struct start_from *from)
 {
 	j->again = from;
 	j->stopping = false;
+	j->end_asked_ns = 0;
 	j->supervise.count = 0;
 	if (j->pid > 0)
 		job_kill(j); /* its death brings us to restart_again() */

@@ -93,6 +93,7 @@ struct job {
 	bool died;                /* its pid 1 is gone, and that is not yet dealt with: a worker is on the job */
 	struct start_from *again; /* owned: what its user ordered it to be run from, once it is dead */
 	bool stopping;            /* its user wants it ended */
+	int64_t end_asked_ns;     /* when a signal from its terminal asked it to end; 0: none did */
 	atomic_bool disowned;     /* kill, and tell nobody */
 	int64_t kill_at;          /* when a stop stops being polite; 0: not asked */
 	int64_t restart_at;       /* a restart is due; 0: none */
@@ -228,6 +229,8 @@ void job_kill(struct job *j);
 void job_signal_tree(struct job *j, int signo);
 /* To its main process (SIGKILL: to all of it). 0 or -1 with errno. */
 int job_signal(struct job *j, int signo);
+/* The same from its user's terminal: what ends because of it, however, is not started again. */
+int job_ask_to_end(struct job *j, int signo);
 /* An order to run it again from this, by its user on a node alone: a live copy is killed first. from is adopted.
  */
 void job_again(struct job *j, struct start_from *from);

@@ -27,7 +27,7 @@ void verb_signal(struct request *rq, struct job *j)
 		request_fail(rq, ERR_USAGE, "no such signal");
 	} else if (verbs_refuse_ended(rq, j)) {
 		return;
-	} else if (job_signal(j, (int)signo) < 0) {
+	} else if ((request_flag(rq, "end") ? job_ask_to_end : job_signal)(j, (int)signo) < 0) {
 		request_fail(rq, ERR_FAILED, "%s: it is %s: %s; try again in a moment", j->spec->name,
 		             job_state_name(j->state), strerror(errno));
 	} else {

@@ -166,7 +166,8 @@ static void pass_on(struct following *f, int signo)
 		if (f->rank[i].ended)
 			continue;
 		if (cli_call(f->c,
-		             json_pack("{s:s,s:s,s:i}", "verb", "signal", "job", f->rank[i].job, "signal", signo),
+		             json_pack("{s:s,s:s,s:i,s:b}", "verb", "signal", "job", f->rank[i].job, "signal", signo,
+		                       "end", 1),
 		             NULL, 0, CLI_SHOW_SECONDS, &a, &e) == ERR_NO_AGENT) {
 			cli_fail(&e);
 			exit(128 + signo); /* nobody can pass it on, and the user wants an end */

@@ -32,7 +32,7 @@ static const struct cli_option options[] = {
 	{ 0 },
 };
 
-/* Terminal signals go to the job; what it makes of them, we then follow. */
+/* Terminal signals go to the job; what it makes of them, we then follow. If it ends, it is not started again. */
 static void forward(struct cli *c, int signo)
 {
 	struct cli other = { .fd = -1, .signal_fd = -1 };
@@ -47,8 +47,9 @@ static void forward(struct cli *c, int signo)
 		exit(128 + signo);
 	}
 	fs_path(other.run, "%s", c->run);
-	if (cli_call(&other, json_pack("{s:s,s:s,s:i}", "verb", "signal", "job", c->job, "signal", signo), NULL, 0,
-	             CLI_SHOW_SECONDS, &a, &e) &&
+	if (cli_call(&other,
+	             json_pack("{s:s,s:s,s:i,s:b}", "verb", "signal", "job", c->job, "signal", signo, "end", 1),
+	             NULL, 0, CLI_SHOW_SECONDS, &a, &e) &&
 	    e.code != ERR_NOT_FOUND)
 		cli_fail(&e);
 	cli_answer_free(&a);

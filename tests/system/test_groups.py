@@ -189,8 +189,8 @@ def in_the_foreground_all_are_followed_in_whole_lines(c, top, n1, n2, n3):
 
 @test
 def a_signal_to_the_command_reaches_all_ranks(c, top, n1, n2, n3):
-    run = n1.popen("run", "--group", "g", "--ranks", 3, "--restart", "temporary", "--node",
-                   n1.agent_name + "," + n2.agent_name, "--", RANKED, "env", "until", "/nowhere")
+    run = n1.popen("run", "--group", "g", "--ranks", 3, "--node", n1.agent_name + "," + n2.agent_name, "--", RANKED, "env",
+                   "until", "/nowhere")
     for i in range(3):
         wait_until(lambda i=i: n1.job("g.%d" % i), 10, "it is there")
         wait_said(n1, "g.%d" % i, "env")

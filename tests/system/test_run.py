@@ -39,6 +39,29 @@ def the_foreground_passes_signals_on(c, n1):
 
 
 @test
+def what_ends_by_a_signal_to_the_foreground_is_not_started_again(c, n1):
+    for policy, signo in ("transient", signal.SIGINT), ("permanent", signal.SIGTERM):
+        fg = n1.popen("run", "--name", policy, "--restart", policy, "--", "sh", "-c", "echo ready; exec sleep 1000")
+        assert fg.stdout.readline() == "ready\n"
+        n1.tell(fg, signo)
+        assert ended(fg, 10) == 128 + signo
+        assert n1.job(policy)["state"] == "exited" and n1.job(policy)["incarnation"] == 0, n1.job(policy)
+
+
+@test
+def a_signal_to_the_foreground_that_is_caught_ends_nothing(c, n1):
+    script = "trap 'echo caught' INT; echo ready; while :; do sleep 0.02; done"
+    fg = n1.popen("run", "--name", "caught", "--", "sh", "-c", script)
+    assert fg.stdout.readline() == "ready\n"
+    n1.tell(fg, signal.SIGINT)
+    assert fg.stdout.readline() == "caught\n"
+    n1.cli("signal", "INT", "caught")
+    assert fg.stdout.readline() == "caught\n"
+    n1.cli("stop", "caught")
+    assert ended(fg, 10) == 128 + signal.SIGTERM
+
+
+@test
 def much_output_comes_whole_and_in_order(c, n1):
     done = n1.cli("run", "--", "seq", "300000")
     assert done.stdout == "".join("%d\n" % i for i in range(1, 300001))
