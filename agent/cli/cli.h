@@ -158,6 +158,9 @@ int cli_ranks_run(struct cli *c, const struct cli_args *a);
  * has ended. ERR_NOT_FOUND: there is no such group. *list is owned by the caller. */
 int cli_ranks_of(struct cli *c, const char *word, json_t **list, struct err *e);
 
+/* Is a rank of that list among those that have not ended? */
+bool cli_ranks_live(const json_t *list);
+
 /* ---- the job to be started ------------------------------------------------------------------------ */
 
 /* What makes a job one of several; all NULL and 0: it is none. */

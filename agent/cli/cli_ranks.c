@@ -12,6 +12,13 @@
 
 #define STOP_GRACE_S 2.0 /* of ranks that have just been started in vain */
 
+static const char *text_of(const json_t *doc, const char *field)
+{
+	const char *text = json_string_value(json_object_get(doc, field));
+
+	return text ? text : "";
+}
+
 /* ---- what is to be started ---- */
 
 struct plan {
@@ -70,6 +77,69 @@ static int take_plan(struct plan *p, const struct cli_args *a, struct err *e)
 	return 0;
 }
 
+/* ---- finding them ---- */
+
+static bool is_live(const json_t *job)
+{
+	return strcmp(text_of(job, "state"), "exited") != 0 && strcmp(text_of(job, "state"), "failed") != 0;
+}
+
+/* Any job of the run that is meant. */
+static const json_t *one_of(const json_t *ranks)
+{
+	const json_t *found = json_array_get(ranks, 0);
+
+	for (size_t i = 1; i < json_array_size(ranks) && !is_live(found); i++)
+		if (is_live(json_array_get(ranks, i)))
+			found = json_array_get(ranks, i);
+	return found;
+}
+
+bool cli_ranks_live(const json_t *list)
+{
+	return json_array_size(list) > 0 && is_live(one_of(list));
+}
+
+static int by_rank(const void *x, const void *y)
+{
+	json_int_t a = json_integer_value(json_object_get(*(json_t *const *)x, "rank"));
+	json_int_t b = json_integer_value(json_object_get(*(json_t *const *)y, "rank"));
+
+	return (a > b) - (a < b);
+}
+
+static json_t *of_one_run(const json_t *ranks)
+{
+	const char *launch = text_of(one_of(ranks), "launch");
+	scoped_free json_t **job = calloc(json_array_size(ranks) + 1, sizeof(json_t *));
+	json_t *list = json_array();
+	size_t n = 0;
+
+	for (size_t i = 0; job && i < json_array_size(ranks); i++)
+		if (strcmp(text_of(json_array_get(ranks, i), "launch"), launch) == 0)
+			job[n++] = json_array_get(ranks, i);
+	if (n)
+		qsort(job, n, sizeof *job, by_rank);
+	for (size_t i = 0; i < n; i++)
+		json_array_append(list, job[i]);
+	return list;
+}
+
+int cli_ranks_of(struct cli *c, const char *word, json_t **list, struct err *e)
+{
+	struct cli_answer answer;
+	int r = cli_call(c, json_pack("{s:s,s:s}", "verb", "group", "group", word), NULL, 0, CLI_SHOW_SECONDS,
+	                 &answer, e);
+
+	*list = r ? NULL : of_one_run(json_object_get(answer.json, "ranks"));
+	cli_answer_free(&answer);
+	if (!r && json_array_size(*list) == 0)
+		r = err_set(e, ERR_NOT_FOUND,
+		            "%s: no such job, and no group of that name; `cpagent ps -a` lists those there are",
+		            word);
+	return r;
+}
+
 /* ---- starting them ---- */
 
 static int start_one(struct cli *c, const struct cli_args *a, struct plan *p, uint32_t rank, int *launch_status,
@@ -92,13 +162,6 @@ static int start_one(struct cli *c, const struct cli_args *a, struct plan *p, ui
 	}
 	cli_answer_free(&answer);
 	return e->code;
-}
-
-static const char *text_of(const json_t *doc, const char *field)
-{
-	const char *text = json_string_value(json_object_get(doc, field));
-
-	return text ? text : "";
 }
 
 /* One of them could not be started: none shall run. */
@@ -168,6 +231,20 @@ static void start_all(struct cli *c, const struct cli_args *a, struct plan *p, i
 	sigprocmask(SIG_SETMASK, &old, NULL); /* a signal that waits ends us here */
 }
 
+/* Two groups of one name could not be told apart: which is to be stopped, whose versions are meant? */
+static void refuse_living(struct cli *c, const char *group, struct err *e)
+{
+	struct err own = { 0 };
+	json_t *ranks = NULL;
+
+	if (cli_ranks_of(c, group, &ranks, &own) == 0 && cli_ranks_live(ranks))
+		err_set(e, ERR_FAILED,
+		        "--group: ranks of '%s' are there already; choose another name, or end them with "
+		        "cpagent stop %s",
+		        group, group);
+	json_decref(ranks);
+}
+
 int cli_ranks_run(struct cli *c, const struct cli_args *a)
 {
 	scoped_free struct plan *p = calloc(1, sizeof *p);
@@ -178,6 +255,8 @@ int cli_ranks_run(struct cli *c, const struct cli_args *a)
 		err_set(&e, ERR_FAILED, "out of memory");
 	else
 		take_plan(p, a, &e);
+	if (!e.code)
+		refuse_living(c, p->rank.group, &e);
 	if (!e.code)
 		start_all(c, a, p, &launch_status, &e);
 	if (e.code) {
@@ -194,62 +273,4 @@ int cli_ranks_run(struct cli *c, const struct cli_args *a)
 		free(p->nodes_text);
 	}
 	return status;
-}
-
-/* ---- finding them ---- */
-
-static bool is_live(const json_t *job)
-{
-	return strcmp(text_of(job, "state"), "exited") != 0 && strcmp(text_of(job, "state"), "failed") != 0;
-}
-
-/* Any job of the run that is meant. */
-static const json_t *one_of(const json_t *ranks)
-{
-	const json_t *found = json_array_get(ranks, 0);
-
-	for (size_t i = 1; i < json_array_size(ranks) && !is_live(found); i++)
-		if (is_live(json_array_get(ranks, i)))
-			found = json_array_get(ranks, i);
-	return found;
-}
-
-static int by_rank(const void *x, const void *y)
-{
-	json_int_t a = json_integer_value(json_object_get(*(json_t *const *)x, "rank"));
-	json_int_t b = json_integer_value(json_object_get(*(json_t *const *)y, "rank"));
-
-	return (a > b) - (a < b);
-}
-
-static json_t *of_one_run(const json_t *ranks)
-{
-	const char *launch = text_of(one_of(ranks), "launch");
-	scoped_free json_t **job = calloc(json_array_size(ranks) + 1, sizeof(json_t *));
-	json_t *list = json_array();
-	size_t n = 0;
-
-	for (size_t i = 0; job && i < json_array_size(ranks); i++)
-		if (strcmp(text_of(json_array_get(ranks, i), "launch"), launch) == 0)
-			job[n++] = json_array_get(ranks, i);
-	if (n)
-		qsort(job, n, sizeof *job, by_rank);
-	for (size_t i = 0; i < n; i++)
-		json_array_append(list, job[i]);
-	return list;
-}
-
-int cli_ranks_of(struct cli *c, const char *word, json_t **list, struct err *e)
-{
-	struct cli_answer answer;
-	int r = cli_call(c, json_pack("{s:s,s:s}", "verb", "group", "group", word), NULL, 0, CLI_SHOW_SECONDS,
-	                 &answer, e);
-
-	*list = r ? NULL : of_one_run(json_object_get(answer.json, "ranks"));
-	cli_answer_free(&answer);
-	if (!r && json_array_size(*list) == 0)
-		r = err_set(e, ERR_NOT_FOUND,
-		            "%s: no such job, and no group of that name; `cpagent ps -a` lists those there are",
-		            word);
-	return r;
 }

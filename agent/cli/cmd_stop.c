@@ -51,23 +51,48 @@ static void stop_some(struct cli *c, const json_t *ranks, size_t from, int64_t g
 	}
 }
 
+static void stop_ranks(struct cli *c, const json_t *ranks, int64_t grace_ns, struct err *e)
+{
+	for (size_t i = 0; i < json_array_size(ranks); i += AT_ONCE)
+		stop_some(c, ranks, i, grace_ns, e);
+}
+
 /* Not a job: a group, perhaps, and all of its ranks are meant. */
-static int stop_group(struct cli *c, const char *word, int64_t grace_ns, struct err *e)
+static void stop_group(struct cli *c, const char *word, int64_t grace_ns, struct err *e)
 {
 	json_t *ranks;
-	bool live = false;
 
 	e->code = 0;
 	if (cli_ranks_of(c, word, &ranks, e) == 0) {
-		for (size_t i = 0; i < json_array_size(ranks); i++)
-			live = live || !has_ended(json_array_get(ranks, i));
-		for (size_t i = 0; i < json_array_size(ranks); i += AT_ONCE)
-			stop_some(c, ranks, i, grace_ns, e);
-		if (!live)
+		stop_ranks(c, ranks, grace_ns, e);
+		if (!cli_ranks_live(ranks))
 			err_set(e, ERR_FAILED, "%s: all of its ranks have ended already", word);
 	}
 	json_decref(ranks);
-	return e->code;
+}
+
+static bool job_has_ended(struct cli *c, const char *word)
+{
+	struct cli_answer answer;
+	struct err e = { 0 };
+	json_t *rq = json_pack("{s:s,s:s,s:f}", "verb", "wait", "job", word, "timeout", 0.0);
+	bool ended = cli_call(c, rq, NULL, 0, CLI_SHOW_SECONDS, &answer, &e) == 0;
+
+	cli_answer_free(&answer);
+	return ended;
+}
+
+/* A job of that name has ended, before a group was given the name: the group's ranks are meant. */
+static void stop_later_group(struct cli *c, const char *word, int64_t grace_ns, struct err *e)
+{
+	struct err own = { 0 };
+	json_t *ranks = NULL;
+
+	if (job_has_ended(c, word) && cli_ranks_of(c, word, &ranks, &own) == 0 && cli_ranks_live(ranks)) {
+		e->code = 0;
+		stop_ranks(c, ranks, grace_ns, e);
+	}
+	json_decref(ranks);
 }
 
 static int stop(struct cli *c, const struct cli_args *a)
@@ -79,8 +104,16 @@ static int stop(struct cli *c, const struct cli_args *a)
 
 	if (cli_opt_duration(a, "grace", &ns, &e))
 		return cli_fail(&e);
-	if (cli_call(c, request(a->pos[0], ns), NULL, 0, 0, &answer, &e) == ERR_NOT_FOUND)
+	switch (cli_call(c, request(a->pos[0], ns), NULL, 0, 0, &answer, &e)) {
+	case ERR_NOT_FOUND:
 		stop_group(c, a->pos[0], ns, &e);
+		break;
+	case ERR_FAILED:
+		stop_later_group(c, a->pos[0], ns, &e);
+		break;
+	default:
+		break;
+	}
 	if (e.code)
 		status = cli_fail(&e);
 	cli_answer_free(&answer);

@@ -25,6 +25,20 @@ static int wait_one(struct cli *c, const char *job, int64_t until, struct cli_an
 	return cli_call_patient(c, rq, seconds, answer, e);
 }
 
+/* A job of that name has ended, and ranks of a group of that name have not: they are meant. */
+static bool is_later_group(struct cli *c, const char *word)
+{
+	struct cli_answer answer = { 0 };
+	struct err e = { 0 };
+	json_t *ranks = NULL;
+	bool is = wait_one(c, word, 1, &answer, &e) == 0 && cli_ranks_of(c, word, &ranks, &e) == 0 &&
+	          cli_ranks_live(ranks);
+
+	json_decref(ranks);
+	cli_answer_free(&answer);
+	return is;
+}
+
 /* Not a job: a group, perhaps. Its status is the first rank's that is not 0. */
 static int wait_group(struct cli *c, const char *word, int64_t until, int *status, struct err *e)
 {
@@ -68,7 +82,9 @@ static int wait_job(struct cli *c, const struct cli_args *a)
 		return cli_fail(&e);
 	if (ns >= 0)
 		until = clock_boot_ns() + (ns < INT64_MAX / 2 ? ns : INT64_MAX / 2) + 1;
-	if (wait_one(c, a->pos[0], until, &answer, &e) == 0) {
+	if (is_later_group(c, a->pos[0])) {
+		wait_group(c, a->pos[0], until, &status, &e);
+	} else if (wait_one(c, a->pos[0], until, &answer, &e) == 0) {
 		status = cli_job_status(answer.json);
 		if (c->json)
 			cli_print_json(answer.json);

@@ -221,6 +221,29 @@ def stop_ends_all_ranks_of_a_group_wherever_they_are(c, top, n1, n2, n3):
 
 
 @test
+def a_groups_name_is_one_groups_while_it_lives(c, top, n1, n2, n3):
+    start(n1, "solver", 2, "until", "/nowhere", nodes=(n1, n2))
+    again = n3.cli("run", "-d", "--group", "solver", "--name", "other", "--ranks", 2, "--", "true", check=False)
+    assert again.returncode == 1 and "ranks of 'solver' are there already" in again.stderr, again
+    n3.cli("stop", "solver")
+    none_lives(top)
+
+
+@test
+def a_job_of_a_groups_name_is_meant_while_it_lives(c, top, n1, n2, n3):
+    start(n1, "solver", 2, "until", "/nowhere", nodes=(n1, n2))
+    n1.cli("run", "-d", "--name", "solver", "--", "sleep", "1000")
+    assert len(live(top)) == 3
+    n2.cli("stop", "solver")
+    assert len(live(top)) == 2
+    assert n2.cli("wait", "--timeout", "0.1s", "solver", check=False).returncode == 6
+    n2.cli("stop", "solver")
+    none_lives(top)
+    gone = n2.cli("stop", "solver", check=False)
+    assert gone.returncode == 1 and "already" in gone.stderr, gone
+
+
+@test
 def a_later_run_of_a_group_has_nothing_to_do_with_the_one_before(c, top, n1, n2, n3):
     steps = ["until", flag(c, "go"), "version", "-", "state", 20, "version", "solver", "-", 20]
     for _ in range(4):
