@@ -139,9 +139,12 @@ void verb_registry_restore(struct request *rq, const struct reg_job *j)
 
 /* ---- history ---- */
 
-/* Can it be restored: it is whole on this node, or it is among the newest that a level above keeps. */
+/* Can it be restored: it is whole on this node, or it is among the newest that a level above keeps. Nobody keeps
+ * those of a job that ended well. */
 static bool restorable(struct job *j, size_t at)
 {
+	if (job_finished(j))
+		return false;
 	const Cpa__Past *p = j->history[at];
 	struct gen *g = job_gen_find(j, p->generation);
 	size_t newer = 0;

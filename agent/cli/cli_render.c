@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/scoped.h"
 #include "lib/base/units.h"
 
 #define TEXT_MAX 256
@@ -62,14 +63,39 @@ static void snapshot_cells(struct cli_table *t, const json_t *job)
 	cli_cell(t, "%s", num(snap, "generation") > 0 ? cli_ago(str(snap, "time"), ago, sizeof ago) : "-");
 }
 
+/* Numbers in names by their value: rank 10 comes after rank 9. */
+static int by_name(const void *x, const void *y)
+{
+	const json_t *a = *(json_t *const *)x, *b = *(json_t *const *)y;
+	int names = strverscmp(str(a, "name"), str(b, "name"));
+
+	return names ? names : strcmp(str(a, "job"), str(b, "job"));
+}
+
+static json_t *sorted(const json_t *jobs)
+{
+	size_t n = json_array_size(jobs);
+	scoped_free json_t **job = calloc(n + 1, sizeof(json_t *));
+	json_t *list = json_array();
+
+	for (size_t i = 0; job && i < n; i++)
+		job[i] = json_array_get(jobs, i);
+	if (job && n)
+		qsort(job, n, sizeof(json_t *), by_name);
+	for (size_t i = 0; job && i < n; i++)
+		json_array_append(list, job[i]);
+	return list;
+}
+
 void cli_render_ps(FILE *out, const json_t *doc, bool color)
 {
-	const json_t *jobs = json_object_get(doc, "jobs"), *job;
+	json_t *jobs = sorted(json_object_get(doc, "jobs")), *job;
 	struct cli_table t;
 	size_t i;
 
 	if (json_array_size(jobs) == 0) {
 		fputs("no jobs\n", out);
+		json_decref(jobs);
 		return;
 	}
 	cli_table_begin(&t, "NAME", "JOB", "STATE", "NODE", ">INC", ">PID", "SNAPSHOT", "KEYS", "AGE", NULL);
@@ -87,6 +113,7 @@ void cli_render_ps(FILE *out, const json_t *doc, bool color)
 		snapshot_cells(&t, job);
 	}
 	cli_table_end(&t, out, color);
+	json_decref(jobs);
 }
 
 /* ---- the tree of agents --------------------------------------------------------------------------- */
@@ -198,10 +225,21 @@ static const char *levels_text(const json_t *levels, char *buf, size_t size)
 	return buf;
 }
 
+/* Is there one that has something to be said of? */
+static bool any_noted(const json_t *list)
+{
+	const json_t *g;
+	size_t i;
+
+	json_array_foreach(list, i, g) if (*str(g, "note")) return true;
+	return false;
+}
+
 void cli_render_history(FILE *out, const json_t *doc, bool color)
 {
 	const json_t *list = json_object_get(doc, "generations"), *g;
 	char text[TEXT_MAX], size[UNITS_TEXT_MAX];
+	bool noted = any_noted(list);
 	struct cli_table t;
 	size_t i;
 
@@ -210,7 +248,7 @@ void cli_render_history(FILE *out, const json_t *doc, bool color)
 		return;
 	}
 	cli_table_begin(&t, ">GENERATION", "TIME", "REASON", ">SIZE", ">STORED", ">FROZEN", "LEVELS", "RESTORABLE",
-	                NULL);
+	                noted ? "NOTE" : NULL, NULL);
 	json_array_foreach(list, i, g)
 	{
 		cli_cell(&t, "%lld", (long long)num(g, "generation"));
@@ -221,6 +259,8 @@ void cli_render_history(FILE *out, const json_t *doc, bool color)
 		cli_cell(&t, "%.1f ms", 1e3 * json_number_value(json_object_get(g, "frozen_seconds")));
 		cli_cell(&t, "%s", levels_text(json_object_get(g, "levels"), text, sizeof text));
 		cli_cell(&t, "%s", json_is_true(json_object_get(g, "restorable")) ? "yes" : "no");
+		if (noted)
+			cli_cell(&t, "%s", str(g, "note"));
 	}
 	cli_table_end(&t, out, color);
 }

@@ -36,6 +36,17 @@ def a_snapshot_on_demand_prints_its_generation_and_is_in_the_history(c, n1):
 
 
 @test
+def of_a_job_that_ended_well_nothing_is_restorable(c, n1):
+    go = os.path.join(c.shared, "go")
+    n1.run("--name", "well", "--", "sh", "-c", "until test -e %s; do sleep 0.02; done" % go)
+    n1.cli("checkpoint", "well")
+    assert n1.history("well")[0]["restorable"]
+    open(go, "w").close()
+    n1.cli("wait", "well")
+    assert not n1.history("well")[0]["restorable"]
+
+
+@test
 def snapshots_are_taken_at_the_interval(c, n1):
     start(c, n1, "often", "--every", "300ms")
     wait_until(lambda: (n1.job("often")["snapshot"] or {"generation": 0})["generation"] >= 4, 20, "four snapshots")

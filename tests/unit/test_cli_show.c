@@ -36,8 +36,12 @@ static void show_commands_print_the_document_with_json_and_aligned_text_without(
 	CU_ASSERT(says(out, "heat      11111111  running  n1      2  4711  12@2      3 (2.0 KiB)@1  "));
 	CU_ASSERT(says(out, "evil?[2J")); /* a name must not steer the terminal */
 	CU_ASSERT_PTR_NULL(strchr(out, '\033'));
+	CU_ASSERT(strstr(out, "evil") < strstr(out, "heat")); /* by name, however the agent has them */
 	CU_ASSERT_EQUAL(CPAGENT("history", "j"), 0);
 	CU_ASSERT(says(out, "12.5 ms  1,2     yes\n"));
+	CU_ASSERT_EQUAL(CPAGENT("history", "noted"), 0);
+	CU_ASSERT(says(out, "RESTORABLE  NOTE\n"));
+	CU_ASSERT(says(out, "no          no snapshot, the job runs on\n"));
 	CU_ASSERT_EQUAL(CPAGENT("keys"), 0);
 	CU_ASSERT(says(out, "KEY          VERSION  LEVEL  BYTES  AGE  VARIABLES\n"));
 	CU_ASSERT(says(out, "i32 step, f64 u[100]\n"));
