@@ -74,6 +74,7 @@ def test_arguments_of_every_kind_are_told_apart(scratch):
         assert number(1, 2) == number(1, a=2) == number(1, 2, a=2) == len(numbers)
         assert number.misses == len(arguments) + 3
         raises(TypeError, lambda: number(object()), "variable x")
+        raises(TypeError, lambda: number({"a": 1}), "variable x", "dict")
         raises(TypeError, lambda: number(), "x")
 
 

@@ -108,6 +108,7 @@ class Memoized(Generic[_R]):
         self._warned = False
         self._handle = handle
         self._signature = inspect.signature(function)
+        self._rest = [p.name for p in self._signature.parameters.values() if p.kind is p.VAR_KEYWORD]
 
     def __repr__(self) -> str:
         return "<cpagent memo %r of %r: %d hits, %d misses%s>" % (self.name, self.function, self.hits, self.misses,
@@ -165,7 +166,7 @@ class Memoized(Generic[_R]):
     def _inputs(self, arguments: Dict[str, Any]) -> Dict[str, Any]:
         inputs: Dict[str, Any] = {}
         for name, value in arguments.items():
-            if isinstance(value, dict):  # **kwargs
+            if name in self._rest:  # **kwargs
                 for key in sorted(value):
                     inputs.update(_flat("%s[%r]" % (name, key), value[key]))
             else:
