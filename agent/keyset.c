@@ -43,7 +43,7 @@ static void see(struct keyset_seen *seen, const struct arena_keys *keys, uint32_
 		const struct arena_key *k = &keys->key[i];
 		seen->count++;
 		seen->bytes += k->bytes;
-		seen->changes = mix(seen->changes, k->version ^ k->record);
+		seen->changes = mix(mix(seen->changes, k->version ^ k->record), (uint64_t)k->time_ns);
 		if (k->version > seen->newest)
 			seen->newest = k->version;
 		if (k->time_ns > seen->time_ns)
@@ -256,6 +256,12 @@ void keyset_drop_copies(const struct job *j)
 
 /* ---- who holds it ---- */
 
+/* Of a key that was forgotten meanwhile and has begun anew, nobody has anything, though the numbers are the same. */
+static bool goes_on(const struct arena_key *now, const Cpa__Key *held)
+{
+	return now->version > held->version || keyset_same_version(now, held);
+}
+
 /* Both lists are in the order of the names. */
 static void mark_held(struct arena_reader *r, const Cpa__Keyset *ks, const struct arena_keys *keys, uint32_t level)
 {
@@ -263,7 +269,7 @@ static void mark_held(struct arena_reader *r, const Cpa__Keyset *ks, const struc
 		int c = -1;
 		while (at < ks->n_keys && (c = strcmp(ks->keys[at]->key, keys->key[i].key)) < 0)
 			at++;
-		if (c == 0)
+		if (c == 0 && goes_on(&keys->key[i], ks->keys[at]))
 			arena_set_held(r, &keys->key[i], ks->keys[at]->version, level);
 	}
 }

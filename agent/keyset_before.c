@@ -6,7 +6,7 @@
 #include "agent/keyset_impl.h"
 #include "lib/base/scoped.h"
 
-static bool same_version(const struct arena_key *now, const Cpa__Key *old)
+bool keyset_same_version(const struct arena_key *now, const Cpa__Key *old)
 {
 	return now->version == old->version && now->incarnation == old->incarnation &&
 	       now->time_ns == old->time_ns && now->bytes == old->bytes && now->how == old->how &&
@@ -41,7 +41,7 @@ int keyset_match(struct build *b, const struct arena_keys *keys, const struct ke
 			continue;
 		n->old = b->old->keys[at];
 		n->before = known[at];
-		n->same = same_version(n->now, n->old);
+		n->same = keyset_same_version(n->now, n->old);
 		n->placed = !b->afresh && fits_place(n->now, n->old);
 	}
 	return 0;
@@ -70,7 +70,8 @@ bool keyset_unchanged(const struct arena_keys *keys, const Cpa__Keyset *old)
 	if (!old || keys->n != old->n_keys)
 		return false;
 	for (size_t i = 0; i < keys->n; i++)
-		if (strcmp(keys->key[i].key, old->keys[i]->key) != 0 || !same_version(&keys->key[i], old->keys[i]))
+		if (strcmp(keys->key[i].key, old->keys[i]->key) != 0 ||
+		    !keyset_same_version(&keys->key[i], old->keys[i]))
 			return false;
 	return true;
 }

@@ -84,6 +84,8 @@ Cpa__Keyset *keyset_on_disk(const struct job *j, unsigned *slot);
 /* Make the entries: each key with what it was before. larges: of the keyset before, or NULL. */
 int keyset_match(struct build *b, const struct arena_keys *keys, const struct keyset_larges *larges,
                  struct err *e);
+/* Is it one version, in the arena and in a keyset? */
+bool keyset_same_version(const struct arena_key *now, const Cpa__Key *old);
 /* Is it laid out as keysets are? Not every version of this program has made them so. */
 bool keyset_laid_out(const Cpa__Keyset *old);
 /* Is it what is in the arena now? */

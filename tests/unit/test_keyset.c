@@ -330,6 +330,44 @@ static void a_lost_copy_of_a_pack_is_made_again(void)
 	end();
 }
 
+/* A version that is told of as held: does who waits for the key's newest one hear it? */
+static bool told(uint64_t serial)
+{
+	keyset_held(&job, serial, 2);
+	return arena_wait(arena, "k", 2, 0) == 0;
+}
+
+static void until_the_clock_goes_on(void)
+{
+	struct timespec was, now;
+	clock_gettime(CLOCK_REALTIME_COARSE, &was);
+	do
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	while (now.tv_sec == was.tv_sec && now.tv_nsec == was.tv_nsec);
+}
+
+static void what_is_held_of_a_key_that_was_forgotten_is_not_held_of_the_one_that_began_anew(void)
+{
+	uint8_t *data = noise(2000);
+	begin(64 * MIB);
+	for (int i = 0; i < 3; i++)
+		put("k", data + i, 1000);
+	CU_ASSERT(make() > 0);
+	CU_ASSERT(told(job.keyset->serial));
+	for (int versions = 1; versions <= 3; versions += 2) { /* fewer than there were, and as many */
+		CU_ASSERT_EQUAL(arena_reset(arena, "k"), 0);
+		until_the_clock_goes_on();
+		for (int i = 0; i < versions; i++)
+			put("k", data + 3 + i, 1000);
+		CU_ASSERT(!told(job.keyset->serial));
+	}
+	CU_ASSERT(make() > 0);
+	CU_ASSERT(told(job.keyset->serial));
+	CU_ASSERT(holds("k", data + 5, 1000));
+	free(data);
+	end();
+}
+
 int main(void)
 {
 	static const struct test tests[] = {
@@ -351,6 +389,8 @@ int main(void)
 		{ "an agent that takes over reads nothing again", an_agent_that_takes_over_reads_nothing_again },
 		{ "who fetches the keyset before gets it whole while the next is made",
 		  who_fetches_the_keyset_before_gets_it_whole_while_the_next_is_made },
+		{ "what is held of a key that was forgotten is not held of the one that began anew",
+		  what_is_held_of_a_key_that_was_forgotten_is_not_held_of_the_one_that_began_anew },
 		{ "a lost copy of a pack is made again", a_lost_copy_of_a_pack_is_made_again },
 	};
 	return harness_run("keyset", tests, sizeof tests / sizeof *tests);
