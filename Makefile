@@ -12,7 +12,7 @@ PROTOC ?= protoc
 PKGS := libuv libsodium nanomsg libnl-3.0 libnl-genl-3.0 libprotobuf-c jansson libzstd libxxhash lmdb libarchive
 
 comma := ,
-variant := $(filter-out cc,$(notdir $(CC)))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+variant := $(filter-out cc,$(firstword $(filter-out ccache distcc,$(notdir $(CC)))))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 B := build/$(if $(variant),$(variant:-%=%),default)
 
 WARN := -Wall -Wextra -Wconversion -Werror $(if $(findstring clang,$(CC)),,-Wno-format-truncation)
