@@ -50,7 +50,21 @@ static char *text(const ProtobufCBinaryData *b)
 	return t;
 }
 
-/* The user's environment without what we set ourselves, then that. */
+/* What we set ourselves, and the submitter's agent, which is not that of another node. The rest is for the library. */
+static bool is_ours(const ProtobufCBinaryData *variable)
+{
+	static const char *const names[] = { "JOB",  "NAME",  "ARENA", "INCARNATION", "RANK",
+		                             "SIZE", "GROUP", "NODE",  "RUN" };
+	char start[32];
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		size_t len = (size_t)snprintf(start, sizeof start, "CPAGENT_%s=", names[i]);
+		if (variable->len >= len && memcmp(variable->data, start, len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The user's environment without that, then what we set. */
 static char **environment(struct job *j, char (*own)[FS_PATH_MAX + 32], size_t *n_own)
 {
 	char arena[FS_PATH_MAX];
@@ -73,7 +87,7 @@ static char **environment(struct job *j, char (*own)[FS_PATH_MAX + 32], size_t *
 	scoped_free ProtobufCBinaryData *kept = malloc((spec->n_env + 1) * sizeof *kept);
 	size_t n_kept = 0;
 	for (size_t i = 0; kept && i < spec->n_env; i++)
-		if (spec->env[i].len < 8 || memcmp(spec->env[i].data, "CPAGENT_", 8) != 0)
+		if (!is_ours(&spec->env[i]))
 			kept[n_kept++] = spec->env[i];
 	return kept ? strings(kept, n_kept, extra, n) : NULL;
 }

@@ -39,6 +39,14 @@ def the_foreground_passes_signals_on(c, n1):
 
 
 @test
+def settings_of_the_library_reach_the_job_and_what_the_agent_sets_is_its_own(c, n1):
+    env = n1.cli("run", "--name", "set", "--env", "CPAGENT_MEMO_OFF=all", "--env", "CPAGENT_TRACKING=off", "--env",
+                 "CPAGENT_RANK=7", "--env", "CPAGENT_GROUP=g", "--env", "CPAGENT_RUN=/x", "--", "env").stdout.split("\n")
+    assert "CPAGENT_MEMO_OFF=all" in env and "CPAGENT_TRACKING=off" in env, env
+    assert [v for v in env if v.startswith(("CPAGENT_RANK", "CPAGENT_GROUP", "CPAGENT_RUN"))] == ["CPAGENT_RANK=0"], env
+
+
+@test
 def what_ends_by_a_signal_to_the_foreground_is_not_started_again(c, n1):
     for policy, signo in ("transient", signal.SIGINT), ("permanent", signal.SIGTERM):
         fg = n1.popen("run", "--name", policy, "--restart", policy, "--", "sh", "-c", "echo ready; exec sleep 1000")
