@@ -50,7 +50,7 @@ static char *text(const ProtobufCBinaryData *b)
 	return t;
 }
 
-/* What we set ourselves, and the submitter's agent, which is not that of another node. The rest is for the library. */
+/* What we set ourselves, and the submitter's agent, not that of another node. The rest is for the library. */
 static bool is_ours(const ProtobufCBinaryData *variable)
 {
 	static const char *const names[] = { "JOB",  "NAME",  "ARENA", "INCARNATION", "RANK",
