@@ -31,7 +31,7 @@ static int take_extent(struct arena *a, struct arena_extent *e, const struct slo
 	if (!rc)
 		length = roomy;
 	else if (roomy != length)
-		rc = heap_take(a, length, align, inner, &at);
+		rc = heap_take_less(a, length, align, inner, &at);
 	if (rc && e->length) { /* what the idle slot itself takes may be what is missing */
 		store_release(&e->length, 0);
 		rc = heap_take(a, length, align, inner, &at);

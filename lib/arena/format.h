@@ -70,6 +70,11 @@ enum arena_periodic { ARENA_AS_CONFIGURED = 0, ARENA_PERIODIC = 1, ARENA_ON_DEMA
 
 enum arena_start { ARENA_FRESH = 0, ARENA_FROM_SNAPSHOT = 1, ARENA_FROM_KEYS = 2 };
 
+#define ARENA_GAPS 32u
+struct arena_gap {
+	uint64_t at, end; /* heap offsets */
+};
+
 struct arena_header {
 	/* written once, covered by sum */
 	char magic[8];
@@ -117,7 +122,10 @@ struct arena_header {
 
 	/* the mailbox */
 	struct arena_ask ask[ARENA_ASKS];
-	uint8_t reserved[4096 - 4 * 64 - ARENA_ASKS * sizeof(struct arena_ask) - 8];
+
+	/* changed under lock 0: free runs that the last walk of the index found, for when the current one is used up */
+	struct arena_gap gap[ARENA_GAPS]; /* empty when at >= end */
+	uint8_t reserved[4096 - 4 * 64 - ARENA_ASKS * sizeof(struct arena_ask) - ARENA_GAPS * sizeof(struct arena_gap) - 8];
 	uint64_t end_mark; /* 0 */
 };
 _Static_assert(sizeof(struct arena_header) == 4096, "the header is one page");

@@ -113,6 +113,9 @@ void lock_make_all(void *area);
  * -ENOSPC, -ENOMEM. */
 int heap_take(struct arena *a, uint64_t bytes, uint64_t align, uint64_t inner, uint64_t *at);
 
+/* The same for less, where heap_take() has just failed: what is free is known already. -ENOSPC. */
+int heap_take_less(struct arena *a, uint64_t bytes, uint64_t align, uint64_t inner, uint64_t *at);
+
 /* Obtain memory for a part of the mapping (page-aligned) now, when it can still be refused: once /dev/shm is full,
  * the first touch of a page would be a SIGBUS. Needs no lock. -ENOSPC. */
 int heap_back(void *from, uint64_t bytes);

@@ -91,6 +91,23 @@ static inline void check_all(struct arena *a, size_t keys)
 	arena_keys_free(&list);
 }
 
+/* The run and the gaps lie apart, within the heap. */
+static inline void check_apart(const struct arena *a)
+{
+	const struct arena_header *h = a->head;
+	struct arena_gap all[ARENA_GAPS + 1];
+	size_t i, k;
+
+	memcpy(all, h->gap, sizeof h->gap);
+	all[ARENA_GAPS] = (struct arena_gap){h->free_at, h->free_end};
+	for (i = 0; i <= ARENA_GAPS; i++) {
+		CU_ASSERT(all[i].end <= a->heap_bytes);
+		for (k = 0; k < i; k++)
+			CU_ASSERT(all[i].at >= all[i].end || all[k].at >= all[k].end || all[i].end <= all[k].at ||
+				  all[k].end <= all[i].at);
+	}
+}
+
 /* ---- protected regions: version v changes some blocks of the version before, the same whoever makes it ---- */
 
 #define BLOCK_WORDS 512

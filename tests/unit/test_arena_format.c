@@ -108,6 +108,19 @@ static void the_mailbox_holds_five_asks_of_640_bytes(void)
 	arena_unmap(a);
 }
 
+static void the_gaps_lie_behind_the_mailbox(void)
+{
+	struct arena *a = fresh(ARENA_HEAP_MIN);
+
+	CU_ASSERT_EQUAL(ARENA_GAPS, 32);
+	for (size_t i = 0; i < 32; i++) {
+		a->head->gap[i] = (struct arena_gap){i, i + 100};
+		IS(a->base + 3456 + 16 * i, 8, i);
+		IS(a->base + 3464 + 16 * i, 8, i + 100);
+	}
+	arena_unmap(a);
+}
+
 static void every_part_follows_from_the_size_of_the_heap(void)
 {
 	CU_ASSERT_EQUAL(arena_tables(ARENA_HEAP_MIN), 2);
@@ -270,6 +283,7 @@ static const struct test tests[] = {
 	{"the header is one page whose fields stay where they are",
 	 the_header_is_one_page_whose_fields_stay_where_they_are},
 	{"the mailbox holds five asks of 640 bytes", the_mailbox_holds_five_asks_of_640_bytes},
+	{"the gaps lie behind the mailbox", the_gaps_lie_behind_the_mailbox},
 	{"every part follows from the size of the heap", every_part_follows_from_the_size_of_the_heap},
 	{"a record and a small version", a_record_and_a_small_version},
 	{"nothing of an older version shows in the gaps", nothing_of_an_older_version_shows_in_the_gaps},

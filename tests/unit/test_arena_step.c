@@ -140,6 +140,7 @@ static void look_at_insert(struct scene *s)
 {
 	uint64_t number = get(s->left, "new", WORDS);
 
+	check_apart(s->left);
 	CU_ASSERT_FATAL(number == 2 || number == UINT64_MAX);
 	CU_ASSERT_EQUAL_FATAL(get(s->left, "key", WORDS), 1);
 	CU_ASSERT_EQUAL_FATAL(put(s->left, "third", WORDS, 3), 0);
@@ -160,6 +161,7 @@ static void look_at_insert_in_the_middle(struct scene *s)
 static void an_insert_cut_off_at_any_instruction_leaves_all_keys_and_room(void)
 {
 	struct scene s = scene_open(64 << 10);
+	struct arena_record *r = NULL;
 	char key[32];
 	size_t n = 0;
 
@@ -175,8 +177,18 @@ static void an_insert_cut_off_at_any_instruction_leaves_all_keys_and_room(void)
 		do
 			snprintf(key, sizeof key, "k%zu", n++);
 		while (put(s.a, key, words, 1) == 0);
+	arena_newest(s.a, "new", &r);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+	s.a->head->gap[1] = (struct arena_gap){record_slots(r)[0].at, record_slots(r)[0].at + 64}; /* a part of what it finds */
 	arena_reset(s.a, "new");
 	s.a->head->free_at = s.a->head->free_end = s.a->heap_bytes;
+	CU_ASSERT(step_through(&s, act_insert, look_at_insert_in_the_middle, 1) > 10);
+	/* and into a gap that an earlier search found */
+	arena_reset(s.a, "new");
+	arena_reset(s.a, "k0");
+	CU_ASSERT_EQUAL(put(s.a, "k0", 200, 1), 0);
+	CU_ASSERT_FATAL(s.a->head->gap[0].at < s.a->head->gap[0].end);
+	s.a->head->free_at = s.a->head->free_end - 64; /* some of the run is left, to change places with */
 	CU_ASSERT(step_through(&s, act_insert, look_at_insert_in_the_middle, 1) > 10);
 	scene_close(&s);
 }
