@@ -1,6 +1,7 @@
 """What the tests of the bindings share: where the build is, scratch directories, and how tests are run and counted."""
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ def as_tests_need():
         os.environ.pop("CPAGENT_TESTING")
         return
     python = python_with_numpy()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell that runs this in the background has it ignored
     os.execve(python, [python, "-B", *sys.argv], environment(CPAGENT_TESTING="yes", B=B, SAN=os.environ.get("SAN", "")))
 
 
