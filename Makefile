@@ -286,6 +286,7 @@ endif
 	$(foreach m,$(MANPAGES),install -D -m 644 $(m) $(DESTDIR)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)) &&) :
 	install -d $(DESTDIR)$(DOCDIR)/examples
 	install -m 644 hooks/examples/* $(DESTDIR)$(DOCDIR)/examples
+	install -m 644 README.md LICENSE docs/guide.md $(DESTDIR)$(DOCDIR)
 	packaging/man-aliases $(DESTDIR)$(MANDIR)/man3 $(filter %.3,$(MANPAGES))
 
 clean:
