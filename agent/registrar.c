@@ -308,6 +308,12 @@ void registrar_job_new(struct agent *a, const Cpa__Spec *spec, registrar_done_fn
 	registrar_go_on(g);
 }
 
+/* Not if it goes with the copy that is running now, which its node forgets. */
+static bool outlives_copy(const struct reg_job *j, const struct source *s)
+{
+	return !job_live(j->state) || !s->from || s->from->level > 1 || strcmp(s->from->holder, j->owner) != 0;
+}
+
 /* Before a running copy is stopped for it: is there what its user names? */
 static bool is_held(struct registrar *g, const char *uuid, const struct source_wish *wish, struct err *e)
 {
@@ -317,12 +323,19 @@ static bool is_held(struct registrar *g, const char *uuid, const struct source_w
 	struct source_wish w = *wish;
 	const struct reg_job *j = registry_job(&g->reg, uuid);
 	w.by_keys = j && j->by_keys;
-	size_t n = registry_sources(&g->reg, uuid, &w, &found);
+	size_t n = registry_sources(&g->reg, uuid, &w, &found), left = 0;
+	for (size_t i = 0; j && i < n; i++)
+		left += outlives_copy(j, &found[i]);
 	free(found);
 	if (n == 0)
 		err_set(e, ERR_NOT_FOUND,
 		        "nothing of that generation or level can be had now; see cpagent history");
-	return n > 0;
+	else if (left == 0)
+		err_set(e, ERR_FAILED,
+		        "only node %s holds that so far, and gives it up with the copy that runs there; take one that "
+		        "can be moved (cpagent checkpoint --level 2 %s) and restore that",
+		        j ? j->owner : "?", j ? j->spec.name : "?");
+	return left > 0;
 }
 
 void registrar_move(struct agent *a, const char *uuid, const char *node, const struct source_wish *wish,

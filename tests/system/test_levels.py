@@ -185,3 +185,21 @@ def nothing_is_carried_when_updates_are_off_until_it_is_asked_for(c, top, mid, n
     assert levels(n1, "quiet", generation) == [1]
     generation = int(n1.cli("checkpoint", "--level", "2", "quiet").stdout)
     assert 2 in levels(n1, "quiet", generation)
+
+
+@test
+def a_generation_that_only_the_running_copys_node_holds_is_not_restored_in_its_place(c, top, mid, n1, n2):
+    mid.agent_term()
+    mid.agent_start(level=2, listen=mid.url, parent=top.url, key=c.key, auto="off")
+    c.wait_up(top, mid)
+    c.wait_up(top, n1)
+    path = start(c, n1, "here")
+    generation = n1.cli("checkpoint", "here").stdout.strip()
+    for node in ([], ["--node", n1.agent_name]):
+        refused = n1.cli("restore", "--force", "--generation", generation, *node, "here", check=False)
+        assert refused.returncode == 1 and "only node %s holds that so far" % n1.agent_name in refused.stderr, refused
+    ticks.wait_more(path)
+    assert n1.job("here")["incarnation"] == 0 and levels(n1, "here", int(generation)) == [1]
+    generation = n1.cli("checkpoint", "--level", "2", "here").stdout.strip()
+    n1.cli("restore", "--force", "--generation", generation, "--node", n1.agent_name, "here")
+    wait_until(lambda: n1.job("here")["incarnation"] == 1, 20, "it is restored")
