@@ -114,14 +114,24 @@ static int join_ring(void)
 	return 1;
 }
 
+/* What the left neighbour sends. 0: it is gone; or the right one is, which sends nothing: what this rank waits for could
+ * not come before that one is back. */
+static int take(double *theirs)
+{
+	struct pollfd from[] = {{.fd = left, .events = POLLIN}, {.fd = right, .events = POLLIN}};
+
+	while (poll(from, 2, -1) < 0 && errno == EINTR)
+		continue;
+	return from[0].revents && recv(left, theirs, sizeof *theirs, MSG_WAITALL) == sizeof *theirs;
+}
+
 static int pass(const double *mine, double *theirs)
 {
 	if (size == 1) {
 		*theirs = *mine;
 		return 1;
 	}
-	return send(right, mine, sizeof *mine, MSG_NOSIGNAL) == sizeof *mine &&
-	       recv(left, theirs, sizeof *theirs, MSG_WAITALL) == sizeof *theirs;
+	return send(right, mine, sizeof *mine, MSG_NOSIGNAL) == sizeof *mine && take(theirs);
 }
 
 /* Twice around: all have come here, and all know it. */
@@ -131,11 +141,11 @@ static int meet(void)
 	int i;
 
 	for (i = 0; size > 1 && i < 2; i++) {
-		if (rank && recv(left, &token, sizeof token, MSG_WAITALL) != sizeof token)
+		if (rank && !take(&token))
 			return 0;
 		if (send(right, &token, sizeof token, MSG_NOSIGNAL) != sizeof token)
 			return 0;
-		if (!rank && recv(left, &token, sizeof token, MSG_WAITALL) != sizeof token)
+		if (!rank && !take(&token))
 			return 0;
 	}
 	return 1;

@@ -3,6 +3,7 @@
 Nothing of it outlives this process: each node's pid 1 dies with us, and with it all that runs in the node, its mounts
 and its network. What is left then, cgroups and a directory, is removed at the end, or by a later run (leftovers.py).
 """
+import contextlib
 import ctypes
 import os
 import signal
@@ -42,7 +43,8 @@ class Namespaces:
         """Everything in it is killed at once; returns when it is gone."""
         if self.guard.poll() is None:
             for pid in children(self.guard.pid):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                    os.kill(pid, signal.SIGKILL)
         self.guard.wait()
         self.guard.stdout.close()
 
@@ -105,7 +107,8 @@ class Node(Agent):
     def pull_plug(self):
         """The machine is gone: everything on it killed at once, its network dead. Its disk stays."""
         if self.space:
-            os.kill(self.space.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.space.pid, signal.SIGKILL)
             self.agent_gone()  # what brought it there first: the kernel keeps the rest until all its dead are reaped
             self.space.end()
         self.space = None

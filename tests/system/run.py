@@ -75,6 +75,7 @@ def run_all(words):
 
 def main(args):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs this in the background has it ignored
     if args[:1] == ["--topic"]:
         return run_topic(args[1], args[2:])
     return run_all(args)
