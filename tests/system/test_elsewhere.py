@@ -109,9 +109,11 @@ def a_restarted_registry_hears_all_about_its_jobs(c, top, n1, n2):
     n1.run("--name", "told", "--", "sleep", "1000")
     n1.cli("checkpoint", "--level", "2", "told")
     def shown():
-        return {k: n2.job("told")[k] for k in ("state", "node", "pid", "snapshot")}
-    wait_until(lambda: shown()["snapshot"] and shown()["snapshot"]["level"] == 2, 5, "the registry knows of its snapshot")
-    before = shown()
+        """Nothing for a moment, while n2 looks for its registry."""
+        job = n2.job("told")
+        return job and {k: job[k] for k in ("state", "node", "pid", "snapshot")}
+    before = wait_until(lambda: (lambda now: now["snapshot"] and now["snapshot"]["level"] == 2 and now)(shown()), 5,
+                        "the registry knows of its snapshot")
     top.agent_kill()
     top.agent_start()
     wait_until(lambda: shown() == before, 10, "ps shows what it showed: %s" % before)

@@ -202,4 +202,4 @@ def a_generation_that_only_the_running_copys_node_holds_is_not_restored_in_its_p
     assert n1.job("here")["incarnation"] == 0 and levels(n1, "here", int(generation)) == [1]
     generation = n1.cli("checkpoint", "--level", "2", "here").stdout.strip()
     n1.cli("restore", "--force", "--generation", generation, "--node", n1.agent_name, "here")
-    wait_until(lambda: n1.job("here")["incarnation"] == 1, 20, "it is restored")
+    n1.wait_job("here", 20, state="running", incarnation=1)

@@ -180,7 +180,7 @@ def a_job_that_ends_while_cut_off_is_known_to_have_ended(c, top, n1, n2):
     open(end, "w").close()
     wait_until(lambda: n1.job("brief")["state"] in ENDED, 10, "it ends")
     n1.heal()
-    wait_until(lambda: n2.job("brief")["state"] in ENDED, 20, "n2 hears of it")
+    wait_until(lambda: (n2.job("brief") or {"state": None})["state"] in ENDED, 20, "n2 hears of it")
     job = n2.job("brief")
     # heard of in time, or given up before: never an end that it did not have
     assert job["exit"] == {"code": 4, "signal": None} or (not job["exit"] and "lease" in job["reason"]), job
