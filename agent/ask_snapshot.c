@@ -64,10 +64,13 @@ static void begin_next(struct agent *a, int64_t now)
 	}
 }
 
-void ask_snapshot_tick(struct job *j, int64_t now)
+void ask_snapshot_tick(struct agent *a, int64_t now)
 {
-	if (j->shot_turn.since && !drop_if_gone(j))
-		begin_next(j->agent, now);
+	bool waits = false;
+	for (struct job *j = a->jobs->first; j; j = j->next)
+		waits |= j->shot_turn.since && !drop_if_gone(j);
+	if (waits)
+		begin_next(a, now);
 }
 
 static int refuse(const struct job *j, uint32_t level, struct err *e)

@@ -75,7 +75,6 @@ void asks_look(struct job *j)
 void asks_tick(struct job *j, int64_t now)
 {
 	ask_fetch_tick(j, now);
-	ask_snapshot_tick(j, now);
 	wishes_tick(j, now);
 	job_intervals_tick(j, now);
 	if (now < j->asks_due)

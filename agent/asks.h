@@ -32,8 +32,8 @@ void ask_version(struct job *j, const struct arena_ask *ask);  /* ask_version.c 
  * not answered yet does not know: 0. */
 uint32_t asks_top(const struct agent *a);
 
-/* Has the turn come for the snapshot that it asked for? */
-void ask_snapshot_tick(struct job *j, int64_t now);
+/* Whose turn has come for the snapshot that it asked for? */
+void ask_snapshot_tick(struct agent *a, int64_t now);
 
 /* What an ask of this job brought here: take it away now, when its time is over, or from when on an agent that
  * finds it counts. */

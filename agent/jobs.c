@@ -268,6 +268,7 @@ static void on_tick(uv_timer_t *t)
 		next = j->next;
 		job_tick(j, now);
 	}
+	ask_snapshot_tick(jobs->agent, now);
 	/* behind the loop over the list: these remove jobs */
 	jobs_forget_old(jobs->agent);
 	jobs_make_room(jobs->agent);
