@@ -324,7 +324,7 @@ static bool is_held(struct registrar *g, const char *uuid, const struct source_w
 	const struct reg_job *j = registry_job(&g->reg, uuid);
 	w.by_keys = j && j->by_keys;
 	size_t n = registry_sources(&g->reg, uuid, &w, &found), left = 0;
-	for (size_t i = 0; j && i < n; i++)
+	for (size_t i = 0; i < n; i++)
 		left += outlives_copy(j, &found[i]);
 	free(found);
 	if (n == 0)
@@ -334,7 +334,7 @@ static bool is_held(struct registrar *g, const char *uuid, const struct source_w
 		err_set(e, ERR_FAILED,
 		        "only node %s holds that so far, and gives it up with the copy that runs there; take one that "
 		        "can be moved (cpagent checkpoint --level 2 %s) and restore that",
-		        j ? j->owner : "?", j ? j->spec.name : "?");
+		        j->owner, j->spec.name);
 	return left > 0;
 }
 
