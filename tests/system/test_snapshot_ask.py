@@ -109,6 +109,19 @@ def a_job_killed_while_it_waits_for_its_turn_may_ask_again(c, n1):
     wait_until(lambda: len(said(n1, "killed")) >= count + 2, 30, "it is answered again")
 
 
+@test
+def what_was_asked_by_a_process_that_is_gone_is_not_taken(c, n1):
+    n1.run("--name", "gone", "--restart", "permanent", "--mode", "keyed", "--", "sh", "-c",
+           "[ $CPAGENT_INCARNATION = 0 ] && exec %s greedy; exec sleep 1000" % ASKER)
+    wait_until(lambda: len(said(n1, "gone")) >= 2, 20, "it is asking again")
+    n1.cli("signal", "KILL", "gone")
+    n1.wait_job("gone", 20, state="running", incarnation=1)
+    taken = len(n1.history("gone"))
+    n1.run("--name", "later", "--", ASKER, "greedy")
+    wait_until(lambda: len(said(n1, "later")) >= 4, 30, "one that asked later has had its turns")
+    assert len(n1.history("gone")) == taken, n1.history("gone")
+
+
 def how(n1, job):
     """How its newest version was gathered, and that version."""
     keys = n1.json("keys", job)["keys"]
